@@ -87,6 +87,10 @@ CREATE TABLE api_tokens (
   UNIQUE (user_id, name)
 ) STRICT;
 
+CREATE TRIGGER audit_grows_at_its_end BEFORE INSERT ON audit
+  WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit)
+  BEGIN SELECT RAISE(ABORT, 'audit rows come at the end'); END;
+
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows do not change'); END;
 
 CREATE TRIGGER audit_keeps_its_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are not removed'); END;
@@ -101,7 +105,21 @@ CREATE TABLE audit (
   detail      TEXT    NOT NULL,             -- JSON object, secrets masked
   request_id  TEXT    NOT NULL,
   mac         BLOB    NOT NULL
-, client_request_id TEXT NOT NULL DEFAULT '') STRICT;
+, client_request_id TEXT NOT NULL DEFAULT '', via TEXT NOT NULL DEFAULT '', before TEXT NOT NULL DEFAULT '', after TEXT NOT NULL DEFAULT '', object_kind TEXT NOT NULL GENERATED ALWAYS AS (substr(object, 1, instr(object || ' ', ' ') - 1)) VIRTUAL, object_ref TEXT NOT NULL GENERATED ALWAYS AS (
+  substr(object, 1, instr(object || ' ', ' ') + instr(substr(object, instr(object || ' ', ' ') + 1) || ' ', ' ') - 1)
+) VIRTUAL) STRICT;
+
+CREATE INDEX audit_action ON audit (action, at);
+
+CREATE INDEX audit_actor ON audit (actor, at);
+
+CREATE INDEX audit_at ON audit (at);
+
+CREATE INDEX audit_ip ON audit (ip, at);
+
+CREATE INDEX audit_object_kind ON audit (object_kind, at);
+
+CREATE INDEX audit_object_ref ON audit (object_ref, at);
 
 CREATE TABLE certificates (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -138,6 +156,14 @@ CREATE TABLE certwatch_served (
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE confirmations (
+  family   TEXT    PRIMARY KEY,
+  user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  at       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX confirmations_user ON confirmations (user_id);
+
 CREATE TABLE domain_sites (
   domain_id   INTEGER NOT NULL REFERENCES domains(id) ON DELETE CASCADE,
   server_id   INTEGER NOT NULL REFERENCES servers(id),
@@ -158,6 +184,11 @@ CREATE TABLE domain_sites (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX domain_sites_server ON domain_sites (server_id);
+
+CREATE TRIGGER silences_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'domain' AND target_id = OLD.id);
+END;
 
 CREATE TABLE domains (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -217,6 +248,11 @@ CREATE TABLE exporter (
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
+END;
+
 CREATE TABLE groups (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   kind       TEXT    NOT NULL DEFAULT 'domain' CHECK (kind IN ('domain','host')),
@@ -226,6 +262,12 @@ CREATE TABLE groups (
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL,
   UNIQUE (kind, name)
+) STRICT;
+
+CREATE TABLE invites (
+  user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
+  hash        BLOB    NOT NULL UNIQUE,
+  expires_at  INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE keyring (
@@ -335,6 +377,13 @@ CREATE TABLE periodic (
   error    TEXT
 , fails INTEGER NOT NULL DEFAULT 0, alive_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
+CREATE TABLE recovery_codes (
+  user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+  tag      BLOB    NOT NULL,                 -- under a key of the vault
+  used_at  INTEGER,
+  PRIMARY KEY (user_id, tag)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE refresh_tokens (
   hash        BLOB PRIMARY KEY,
   family      TEXT    NOT NULL,
@@ -342,9 +391,11 @@ CREATE TABLE refresh_tokens (
   generation  INTEGER NOT NULL,
   created_at  INTEGER NOT NULL,
   used_at     INTEGER
-, parent BLOB, used_by BLOB) STRICT, WITHOUT ROWID;
+, parent BLOB, used_by BLOB, ip TEXT NOT NULL DEFAULT '', agent TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_family ON refresh_tokens (family);
+
+CREATE INDEX refresh_user ON refresh_tokens (user_id);
 
 CREATE TABLE schedules (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -367,6 +418,13 @@ CREATE TABLE schedules (
   next_run    INTEGER                       -- NULL: it is off
 ) STRICT;
 
+CREATE TABLE second_factors (
+  user_id       INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
+  secret        BLOB    NOT NULL,            -- sealed
+  confirmed_at  INTEGER,
+  last_step     INTEGER NOT NULL DEFAULT 0   -- of the last code that was taken: each is good once
+) STRICT;
+
 CREATE TABLE server_tags (
   server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
   tag       TEXT    NOT NULL COLLATE NOCASE,
@@ -376,6 +434,11 @@ CREATE TABLE server_tags (
 CREATE TRIGGER servers_take_their_rules_along AFTER DELETE ON servers BEGIN
   DELETE FROM alert_rule_firing WHERE subject_kind = 'server' AND subject_id = OLD.id;
   DELETE FROM alert_rule_waiting WHERE subject_kind = 'server' AND subject_id = OLD.id;
+END;
+
+CREATE TRIGGER silences_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'server' AND target_id = OLD.id);
 END;
 
 CREATE TABLE servers (
@@ -433,7 +496,7 @@ CREATE TABLE sessions (
   created_at  INTEGER NOT NULL,
   seen_at     INTEGER NOT NULL,
   ip          TEXT    NOT NULL
-, family TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+, family TEXT NOT NULL DEFAULT '', agent TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
 
 CREATE INDEX sessions_family ON sessions (family);
 
@@ -446,14 +509,20 @@ CREATE TABLE settings (
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE silences (
+CREATE TABLE silence_targets (
+  silence_id  INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
+  target_type TEXT    NOT NULL,             -- server, domain, group, …
+  target_id   INTEGER NOT NULL,
+  PRIMARY KEY (silence_id, target_type)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX silence_targets_target ON silence_targets (target_type, target_id);
+
+CREATE TABLE "silences" (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
-  -- What it is about; all that is given must fit, nothing given means everything.
+  -- What it is about; all that is given must fit, nothing given (nor in silence_targets) means everything.
   kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
   tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
-  server_id  INTEGER REFERENCES servers(id) ON DELETE CASCADE,
-  domain_id  INTEGER REFERENCES domains(id) ON DELETE CASCADE,
-  group_id   INTEGER REFERENCES groups(id) ON DELETE CASCADE, -- of domains
   reason     TEXT    NOT NULL,
   author     TEXT    NOT NULL,
   starts_at  INTEGER NOT NULL,
@@ -560,7 +629,7 @@ CREATE TABLE users (
   lang          TEXT    NOT NULL DEFAULT '',
   created_at    INTEGER NOT NULL,
   last_login_at INTEGER
-, time_zone TEXT NOT NULL DEFAULT '') STRICT;
+, time_zone TEXT NOT NULL DEFAULT '', email TEXT NOT NULL DEFAULT '', unlocked_at INTEGER NOT NULL DEFAULT 0) STRICT;
 
 -- metrics.db
 

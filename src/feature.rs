@@ -3,13 +3,14 @@
 use crate::access::Right;
 use crate::app::App;
 use crate::base::error::Result;
+use crate::base::exposition::Text;
 use crate::cli::Command;
 use crate::db::Tx;
 use crate::events::outbox::Event;
 use crate::http::card::Card;
 use crate::http::menu::{Action, Entry};
-use crate::http::route::{Ctx, Panel, Route};
-use crate::kinds::EventKind;
+use crate::http::route::{Ctx, Panel, Route, TargetPanel};
+use crate::kinds::{EventKind, TargetKind};
 use crate::schedule::Periodic;
 use crate::schedule::service::Service;
 use crate::section::Section;
@@ -32,6 +33,15 @@ impl Observes {
         let started = all.map(|observes| (observes.0)(app, kind)).collect::<Result<_>>()?;
         Ok(Observers::new(started))
     }
+}
+
+/// Figures of what a feature looks after, for `/metrics`. Of kinds of subjects without such a row the last values of their
+/// series stand there.
+pub struct Exposes {
+    /// Of things of this kind: a [`SubjectKind`], or any other that there is.
+    pub kind: &'static str,
+    /// Appends them, family by family.
+    pub write: fn(&App, &mut Text) -> Result<()>,
 }
 
 /// A searchable kind of objects.
@@ -75,6 +85,8 @@ pub struct Feature {
     pub cards: &'static [Card],
     /// Panels on other features' pages.
     pub panels: &'static [Panel],
+    /// Its cards on the pages of all targets.
+    pub target_panels: &'static [TargetPanel],
     /// Menu entries.
     pub menu: &'static [Entry],
     /// Actions of the command palette.
@@ -93,12 +105,16 @@ pub struct Feature {
     pub kinds: &'static [EventKind],
     /// Sections of the document.
     pub sections: &'static [Section],
+    /// What it keeps that events, alerts, tasks and silences are about.
+    pub targets: &'static [TargetKind],
     /// Settings.
     pub settings: &'static [Setting],
     /// Columns with sealed values.
     pub sealed: &'static [Sealed],
     /// Kinds of subjects that it observes.
     pub subjects: &'static [&'static SubjectKind],
+    /// What it tells `/metrics`.
+    pub exposes: &'static [Exposes],
     /// Observers of all observations.
     pub observers: &'static [Observes],
     /// Reaction to events of other features; runs in the transaction that moves its cursor.
@@ -115,6 +131,7 @@ impl Feature {
             pages: &[],
             cards: &[],
             panels: &[],
+            target_panels: &[],
             menu: &[],
             actions: &[],
             search: &[],
@@ -124,9 +141,11 @@ impl Feature {
             commands: &[],
             kinds: &[],
             sections: &[],
+            targets: &[],
             settings: &[],
             sealed: &[],
             subjects: &[],
+            exposes: &[],
             observers: &[],
             react: None,
         }

@@ -45,6 +45,8 @@ pub struct AlertKind {
     pub part: &'static str,
     /// What else being down explains it, so that no separate notification is sent.
     pub explained_by: ExplainedBy,
+    /// On which of the servers that its target stands on it hangs.
+    pub hangs_on: HangsOn,
     /// Maximum time after the end of such a cause until the condition is checked again.
     pub rechecked: fn(&Conn) -> Result<Ms>,
 }
@@ -82,6 +84,52 @@ pub enum ExplainedBy {
     Network,
     /// The network, or all servers of the subject being down.
     Servers,
+}
+
+/// See [`AlertKind::hangs_on`].
+#[derive(Debug, Clone, Copy)]
+pub enum HangsOn {
+    /// On all of them.
+    All,
+    /// On none: it is about machines of other people.
+    None,
+    /// On these, for the target with this number; on all when there are none.
+    Some(fn(&Conn, i64) -> Result<Vec<i64>>),
+}
+
+/// A kind of things that events, alerts, tasks and silences are about: one row of the feature that keeps them.
+#[derive(Debug)]
+pub struct TargetKind {
+    /// As stored with events, tasks and silences: `server`.
+    pub name: &'static str,
+    /// What stands before the number in the address of one's page: `/servers/`.
+    pub page: &'static str,
+    /// The name of one; nothing when it is gone.
+    pub name_of: fn(&Conn, i64) -> Result<Option<String>>,
+    /// The one that a person calls so.
+    pub named: fn(&Conn, &str) -> Result<Option<i64>>,
+    /// Itself, what it stands on and what it belongs to. A silence of one of these is a silence of it; where it stands on
+    /// several of a kind, of all of them.
+    pub related: fn(&Conn, i64) -> Result<Vec<Related>>,
+}
+
+/// See [`TargetKind::related`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Related {
+    /// [`TargetKind::name`].
+    pub kind: &'static str,
+    /// Its number.
+    pub id: i64,
+    /// Its tags; `None`: such things have none.
+    pub tags: Option<Vec<String>>,
+}
+
+impl Related {
+    /// Something without tags.
+    pub fn to(kind: &'static str, id: i64) -> Related {
+        let tags = None;
+        Related { kind, id, tags }
+    }
 }
 
 impl EventKind {
@@ -125,6 +173,7 @@ impl AlertKind {
         resolved_by: &[],
         part: "",
         explained_by: ExplainedBy::Servers,
+        hangs_on: HangsOn::All,
         rechecked: |_| Ok(0),
     };
 }
@@ -146,6 +195,24 @@ pub fn join(rows: impl IntoIterator<Item = &'static EventKind>) {
             joined.push(row);
         }
     }
+}
+
+static TARGETS: RwLock<Vec<&'static TargetKind>> = RwLock::new(Vec::new());
+
+/// As [`join`], of kinds of targets.
+pub fn join_targets(rows: impl IntoIterator<Item = &'static TargetKind>) {
+    let mut joined = TARGETS.write().unwrap_or_else(PoisonError::into_inner);
+    for row in rows {
+        if joined.iter().all(|known| known.name != row.name) {
+            joined.push(row);
+        }
+    }
+}
+
+/// The row of a kind of targets.
+pub fn target_kind(name: &str) -> Option<&'static TargetKind> {
+    let joined = TARGETS.read().unwrap_or_else(PoisonError::into_inner);
+    joined.iter().copied().find(|row| row.name == name)
 }
 
 /// All rows, in the order of the features.

@@ -5,8 +5,18 @@ use super::right::{IsNoun, IsVerb, Right, Role, may};
 use super::{Actor, Place};
 use crate::audit::By;
 use crate::base::error::Result;
+use crate::base::sys;
 use crate::db::Conn;
 use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+/// How the audit names what the command line was let in by: a user of this machine.
+pub const CLI: &str = "cli";
+
+/// How a user of this machine is called who works by the command line. No account has a colon in its login.
+pub fn cli_login(uid: u32) -> String {
+    format!("{CLI}:{}", sys::user_name(uid))
+}
 
 /// Permission to do `V` to `N`. Only made here: from an [`Actor`] with that right, for the daemon's own work, and for
 /// the command line.
@@ -74,15 +84,17 @@ impl<'a, V, N> Allowed<'a, V, N> {
 
     /// Permission for the daemon's own work: schedules and reactions.
     pub const fn by_daemon() -> Allowed<'static, V, N> {
-        Allowed::new(By::ours("system"), None)
+        Allowed::new(By::ours("system", ""), None)
     }
 
-    /// Permission for the command line, i.e. the owner of the data folder.
-    pub const fn by_cli() -> Allowed<'static, V, N> {
-        Allowed::new(By::ours("cli"), None)
+    /// What somebody does who has the data folder: `cli:root`, or whoever the command runs as.
+    pub fn by_cli() -> Allowed<'static, V, N> {
+        static NAME: OnceLock<String> = OnceLock::new();
+        let name = NAME.get_or_init(|| cli_login(sys::uid()));
+        Allowed::new(By::ours(name, CLI), None)
     }
 
-    /// Login; `system` for the daemon, `cli` for the command line.
+    /// Their login; `system` and `cli:USER` stand for the house and for the command line.
     pub const fn actor(&self) -> &'a str {
         self.by.actor
     }

@@ -23,6 +23,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host;
 use crate::base::id::{ApiToken, Id, User};
 use crate::base::random;
+use crate::base::text;
 use crate::db::{Conn, Db, Lens, Tx};
 use crate::vault::SealContext;
 pub use allowed::{Allowed, Unplaced};
@@ -44,6 +45,8 @@ pub struct Actor {
     request_id: String,
     client_request_id: String,
     csrf: Option<String>,
+    /// How the audit names the proof.
+    via: String,
     proof: Proof,
     /// `None`: all rights of the role, everywhere.
     grants: Option<Grants>,
@@ -71,9 +74,14 @@ impl Sees for Role {
 /// How the actor was authenticated.
 #[derive(Clone)]
 enum Proof {
-    Session { hash: session::Hash, family: String },
+    Session {
+        hash: session::Hash,
+        family: String,
+    },
     Token(token::Claims),
     ApiToken(Id<ApiToken>),
+    /// The kernel told the user id, at the control socket.
+    Kernel,
 }
 
 /// Somebody who has signed in themselves, and does not speak by a token that was made for a program: what is about one's
@@ -96,8 +104,44 @@ impl<'a> OwnSignIn<'a> {
     }
 }
 
+impl Proof {
+    /// For the audit: which one it was. Nobody gets in by what this says.
+    fn named(&self) -> String {
+        let short = |family: &str| text::cut(family, FAMILY_SHOWN).to_string();
+        match self {
+            Proof::Session { family, .. } => format!("session {}", short(family)),
+            Proof::Token(claims) => format!("sign-in {}", short(claims.family())),
+            Proof::ApiToken(id) => format!("token {id}"),
+            Proof::Kernel => allowed::CLI.into(),
+        }
+    }
+}
+
+/// Bytes of a family's name that tell sign-ins apart.
+const FAMILY_SHOWN: usize = 8;
+
 impl Actor {
-    /// Id of the user.
+    /// Root, or the user that the service runs as, by the control socket: an administrator without an account, whose number
+    /// is 0. Who else is at the other end of that socket is not let in.
+    pub fn of_machine_user(uid: u32, from: Origin) -> Actor {
+        Actor {
+            user: Id::new(0),
+            login: allowed::cli_login(uid),
+            role: Role::Admin,
+            ceiling: Role::Admin,
+            lang: String::new(),
+            time_zone: String::new(),
+            ip: String::new(),
+            request_id: from.request_id.into(),
+            client_request_id: from.client_request_id.into(),
+            csrf: None,
+            via: Proof::Kernel.named(),
+            proof: Proof::Kernel,
+            grants: None,
+        }
+    }
+
+    /// The user's number.
     pub fn user(&self) -> Id<User> {
         self.user
     }
@@ -179,31 +223,43 @@ impl Actor {
             Proof::Session { family, .. } => queries::end_family(tx, family),
             Proof::Token(claims) => queries::end_family(tx, claims.family()),
             Proof::ApiToken(_) => Err(no_token_may()),
+            Proof::Kernel => Err(no_account()),
         }
     }
 
-    /// The sign-in by which they are here. Error: `token_may_not` for an API token.
+    /// Is it a user of this machine, by the control socket?
+    pub fn is_machine_user(&self) -> bool {
+        matches!(self.proof, Proof::Kernel)
+    }
+
+    /// The sign-in by which they are here. Errors: `token_may_not` for an API token, `no_account` for the command line.
     pub fn sign_in(&self) -> Result<OwnSignIn<'_>> {
         let family = match &self.proof {
             Proof::Session { family, .. } => family,
             Proof::Token(claims) => claims.family(),
             Proof::ApiToken(_) => return Err(no_token_may()),
+            Proof::Kernel => return Err(no_account()),
         };
         Ok(OwnSignIn { actor: self, family })
     }
 
-    /// Asks the database again: the same one as they are now, if what they have proved it by still holds.
+    /// Reads the actor again; `None` if session or token is no longer valid.
     fn again(&self, db: &Db) -> Result<Option<Actor>> {
         match &self.proof {
-            Proof::Session { hash, .. } => Ok(session::look(db, hash, self.origin())?.map(|(actor, _)| actor)),
-            Proof::Token(claims) => token::look(db, claims, self.origin()),
-            Proof::ApiToken(id) => api_token::look(db, *id, self.origin()),
+            Proof::Session { hash, .. } => Ok(session::authenticate(db, hash, self.origin())?.map(|(actor, _)| actor)),
+            Proof::Token(claims) => token::authenticate(db, claims, self.origin()),
+            Proof::ApiToken(id) => api_token::authenticate(db, *id, self.origin()),
+            Proof::Kernel => Ok(Some(self.clone())),
         }
     }
 
     /// Author of audit rows.
     pub fn by(&self) -> By<'_> {
-        self.origin().by(&self.login)
+        let via = &self.via;
+        By {
+            via,
+            ..self.origin().by(&self.login)
+        }
     }
 
     fn origin(&self) -> Origin<'_> {
@@ -220,6 +276,11 @@ fn no_token_may() -> Error {
     Error::new(Kind::Forbidden, "token_may_not", say)
 }
 
+fn no_account() -> Error {
+    let say = "The command line has no account of its own. Sign in yourself.";
+    Error::new(Kind::Forbidden, "no_account", say)
+}
+
 /// Origin of a request, for actors and audit.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
@@ -232,10 +293,11 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Author of audit rows, for this name.
+    /// As the audit wants it, of whom it names, before they are signed in.
     pub const fn by(self, actor: &'a str) -> By<'a> {
         By {
             actor,
+            via: "",
             ip: self.ip,
             request_id: self.request_id,
             client_request_id: self.client_request_id,
@@ -288,6 +350,7 @@ impl Account {
             request_id: from.request_id.into(),
             client_request_id: from.client_request_id.into(),
             csrf,
+            via: proof.named(),
             proof,
             grants: None,
         }

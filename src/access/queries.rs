@@ -377,9 +377,9 @@ pub fn target(conn: &Conn, kind: &str, id: i64) -> Result<Option<(String, i64)>>
         "task" => "SELECT target_type, target_id FROM tasks WHERE id = ?1",
         "alert" => "SELECT target_type, target_id FROM alerts WHERE id = ?1",
         "silence" => {
-            "SELECT CASE WHEN server_id IS NOT NULL THEN 'server' WHEN domain_id IS NOT NULL THEN 'domain' ELSE 'group' END,
-               coalesce(server_id, domain_id, group_id) FROM silences
-             WHERE id = ?1 AND coalesce(server_id, domain_id, group_id) IS NOT NULL"
+            // Of several the server, else the domain, else the group.
+            "SELECT target_type, target_id FROM silence_targets WHERE silence_id = ?1
+             ORDER BY target_type <> 'server', target_type LIMIT 1"
         }
         _ => return Ok(None),
     };

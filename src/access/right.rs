@@ -90,6 +90,8 @@ words! {
     Settings "settings"
     /// Accounts and sign-ins.
     Users "users"
+    /// Who changed what.
+    Audit "audit"
     /// The machine that Lamplighter itself runs on.
     Controller "controller"
 }
@@ -122,7 +124,8 @@ pub enum Role {
     Operator,
     /// Reads.
     Viewer,
-    /// For programs, by token only. It has the rights listed in the table, so far none.
+    /// For programs, by token only: reads the fleet, runs checks, deploys domains as they are saved, silences while it
+    /// works. It sets nothing, and changes nothing on servers but sites.
     Automation,
 }
 
@@ -152,13 +155,19 @@ impl Role {
         }
     }
 
-    /// The role with fewer rights.
-    pub fn least(self, other: Role) -> Role {
-        if self.rights().count() <= other.rights().count() {
-            self
+    /// Has the other one each right of this one?
+    pub fn is_within(self, other: Role) -> bool {
+        self.rights().all(|(verb, noun)| other.may(Right::May(verb, noun)))
+    }
+
+    /// The one with fewer rights; `None`: each has some that the other has not.
+    pub fn least(self, other: Role) -> Option<Role> {
+        let (less, more) = if self.is_within(other) {
+            (self, other)
         } else {
-            other
-        }
+            (other, self)
+        };
+        less.is_within(more).then_some(less)
     }
 
     /// All rights of this role in the table.
@@ -212,41 +221,43 @@ const fn row<V: IsVerb, N: IsNoun>(_: V, _: N, roles: &'static [Role]) -> Row {
     Row(V::VERB, N::NOUN, roles)
 }
 
+const ALL: &[Role] = &[Role::Admin, Role::Operator, Role::Viewer, Role::Automation];
 const PEOPLE: &[Role] = &[Role::Admin, Role::Operator, Role::Viewer];
+const WORKERS: &[Role] = &[Role::Admin, Role::Operator, Role::Automation];
 const OPERATORS: &[Role] = &[Role::Admin, Role::Operator];
 const ADMINS: &[Role] = &[Role::Admin];
 
 /// The matrix of roles and rights.
 const TABLE: &[Row] = &[
-    row(Read, Servers, PEOPLE),
+    row(Read, Servers, ALL),
     row(Edit, Servers, OPERATORS),
-    row(Run, Servers, OPERATORS),
+    row(Run, Servers, WORKERS),
     row(Deploy, Servers, OPERATORS),
-    row(Read, Groups, PEOPLE),
+    row(Read, Groups, ALL),
     row(Edit, Groups, OPERATORS),
-    row(Read, Upstreams, PEOPLE),
+    row(Read, Upstreams, ALL),
     row(Edit, Upstreams, OPERATORS),
-    row(Read, Certificates, PEOPLE),
+    row(Read, Certificates, ALL),
     row(Edit, Certificates, OPERATORS),
-    row(Read, Domains, PEOPLE),
+    row(Read, Domains, ALL),
     row(Edit, Domains, OPERATORS),
-    row(Run, Domains, OPERATORS),
-    row(Deploy, Domains, OPERATORS),
-    row(Read, Metrics, PEOPLE),
-    row(Run, Metrics, OPERATORS),
-    row(Read, AlertRules, PEOPLE),
+    row(Run, Domains, WORKERS),
+    row(Deploy, Domains, WORKERS),
+    row(Read, Metrics, ALL),
+    row(Run, Metrics, WORKERS),
+    row(Read, AlertRules, ALL),
     row(Edit, AlertRules, OPERATORS),
-    row(Read, Alerts, PEOPLE),
+    row(Read, Alerts, ALL),
     row(Edit, Alerts, OPERATORS),
-    row(Read, Silences, PEOPLE),
-    row(Edit, Silences, OPERATORS),
+    row(Read, Silences, ALL),
+    row(Edit, Silences, WORKERS),
     row(Read, Notifications, PEOPLE),
     row(Edit, Notifications, OPERATORS),
     row(Run, Notifications, OPERATORS),
-    row(Read, Events, PEOPLE),
-    row(Read, Tasks, PEOPLE),
-    row(Run, Tasks, OPERATORS),
-    row(Read, Health, PEOPLE),
+    row(Read, Events, ALL),
+    row(Read, Tasks, ALL),
+    row(Run, Tasks, WORKERS),
+    row(Read, Health, ALL),
     row(Read, Dashboard, PEOPLE),
     row(Read, Document, PEOPLE),
     row(Edit, Document, ADMINS),
@@ -255,6 +266,7 @@ const TABLE: &[Row] = &[
     row(Edit, Settings, ADMINS),
     row(Read, Users, ADMINS),
     row(Edit, Users, ADMINS),
+    row(Read, Audit, ADMINS),
     row(Read, Controller, ADMINS),
     row(Edit, Controller, ADMINS),
 ];
@@ -278,16 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_listed_nobody_may_and_a_program_may_nothing_unlisted() {
+    fn what_is_not_listed_nobody_may_and_a_program_sets_nothing() {
         assert!(!Role::Admin.may(may(Deploy, Alerts)) && !may(Deploy, Alerts).is_known());
-        assert_eq!(Role::Automation.rights().count(), 0);
-        assert!(Role::Automation.may(Right::SignedIn) && !Role::Automation.may(may(Read, Servers)));
+        assert!(Role::Automation.may(Right::SignedIn) && Role::Automation.may(may(Deploy, Domains)));
+        let edits = Role::Automation.rights().filter(|(verb, _)| *verb == Verb::Edit);
+        assert_eq!(edits.collect::<Vec<_>>(), [(Verb::Edit, Noun::Silences)]);
+        assert!(!Role::Automation.may(may(Deploy, Servers)));
     }
 
     #[test]
     fn who_may_less_may_nothing_that_who_may_more_may_not() {
-        for (less, more) in [(Role::Viewer, Role::Operator), (Role::Operator, Role::Admin)] {
-            assert!(less.rights().all(|(verb, noun)| more.may(Right::May(verb, noun))));
+        use Role::{Admin, Automation, Operator, Viewer};
+        for (less, more) in [(Viewer, Operator), (Operator, Admin), (Automation, Operator)] {
+            assert!(less.is_within(more) && !more.is_within(less));
+            assert_eq!((less.least(more), more.least(less)), (Some(less), Some(less)));
         }
+        assert_eq!(Viewer.least(Automation), None);
     }
 }

@@ -56,7 +56,7 @@ pub fn start(tx: &Tx, by: &SignIn) -> Result<String> {
 /// The actor of a cookie, if the session is valid. Counts as a use.
 pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
     let (hash, now) = (hash(cookie), clock::now());
-    let Some((actor, seen_at)) = look(db, &hash, from)? else {
+    let Some((actor, seen_at)) = authenticate(db, &hash, from)? else {
         return Ok(None);
     };
     if seen_at + SEEN_STEP < now
@@ -72,8 +72,8 @@ pub fn find(db: &Db, cookie: &str, from: Origin) -> Result<Option<Actor>> {
     Ok(Some(actor))
 }
 
-/// The actor of a session that lives, and when it was used last.
-pub(super) fn look(db: &Db, hash: &Hash, from: Origin) -> Result<Option<(Actor, Ms)>> {
+/// The actor of a valid session, and the time of its last use.
+pub(super) fn authenticate(db: &Db, hash: &Hash, from: Origin) -> Result<Option<(Actor, Ms)>> {
     let now = clock::now();
     let (found, bounds) = db.read(|conn| Ok((queries::session(conn, hash)?, Bounds::read(conn)?)))?;
     let alive = found.filter(|(account, session)| {

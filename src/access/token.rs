@@ -123,14 +123,14 @@ pub fn end(tx: &Tx, token: &str) -> Result<()> {
 /// The actor behind an access token.
 pub fn find(db: &Db, key: &hmac::Key, token: &str, from: Origin) -> Result<Option<Actor>> {
     match verify(key, token, clock::now() / SECOND) {
-        Some(claims) => look(db, &claims, from),
+        Some(claims) => authenticate(db, &claims, from),
         None => Ok(None),
     }
 }
 
 /// The actor of verified claims. Account and family are read each time: changes of password or role and sign-outs apply
 /// at once.
-pub(super) fn look(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Actor>> {
+pub(super) fn authenticate(db: &Db, claims: &Claims, from: Origin) -> Result<Option<Actor>> {
     if claims.exp <= clock::now() / SECOND {
         return Ok(None);
     }

@@ -27,10 +27,15 @@ CREATE TEMP VIEW upstreams AS SELECT * FROM main.upstreams WHERE 'upstreams:read
 CREATE TEMP VIEW certificates AS SELECT * FROM main.certificates WHERE 'certificates:read' IN everything;
 CREATE TEMP VIEW tasks AS SELECT * FROM main.tasks WHERE 'tasks:read' IN everything
   OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read');
+CREATE TEMP VIEW schedules AS SELECT * FROM main.schedules WHERE 'tasks:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read');
 CREATE TEMP VIEW alerts AS SELECT * FROM main.alerts WHERE 'alerts:read' IN everything
   OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'alerts:read');
 CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE 'events:read' IN everything
   OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'events:read');
-CREATE TEMP VIEW silences AS SELECT * FROM main.silences WHERE 'silences:read' IN everything
-  OR (CASE WHEN server_id IS NOT NULL THEN 'server' WHEN domain_id IS NOT NULL THEN 'domain' ELSE 'group' END,
-      coalesce(server_id, domain_id, group_id)) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'silences:read');
+CREATE TEMP VIEW silences AS SELECT s.* FROM main.silences s WHERE 'silences:read' IN everything
+  OR ((SELECT t.target_type FROM main.silence_targets t WHERE t.silence_id = s.id
+       ORDER BY t.target_type <> 'server', t.target_type LIMIT 1),
+      (SELECT t.target_id FROM main.silence_targets t WHERE t.silence_id = s.id
+       ORDER BY t.target_type <> 'server', t.target_type LIMIT 1))
+    IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'silences:read');

@@ -9,18 +9,41 @@ use crate::base::{file, log, text};
 use crate::db::{Conn, Tx};
 use crate::vault::Vault;
 use ring::hmac;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Number and MAC of the last row known to be written.
+/// Number and MAC of the last row that is known to have been written. Written as `1234:6f0a…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
+    /// Its number, and so how many rows there are.
     pub seq: i64,
+    /// Of that row, and through it of all before.
     pub mac: Vec<u8>,
 }
 
-/// Content of the file.
+impl Head {
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Head> {
+        let (seq, mac) = text.trim().split_once(':')?;
+        let mac = text::unhex(mac).filter(|mac| mac.len() == MAC_LENGTH)?;
+        let seq = seq.parse().ok().filter(|seq| *seq > 0)?;
+        Some(Head { seq, mac })
+    }
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, text::hex(&self.mac))
+    }
+}
+
+/// Bytes of HMAC-SHA256.
+const MAC_LENGTH: usize = 32;
+
+/// What the file says.
 pub enum Found {
     Head(Head),
     /// The file does not exist.

@@ -1,9 +1,33 @@
 //! SQL of the audit.
 
 use super::Row;
+use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::db::Conn;
+use rusqlite::types::{ToSql, Value as Stored, ValueRef};
 use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+
+const COLUMNS: &str =
+    "seq, at, actor, ip, action, object, detail, request_id, mac, client_request_id, via, before, after";
+
+fn read(r: &rusqlite::Row) -> rusqlite::Result<Row> {
+    Ok(Row {
+        seq: r.get(0)?,
+        at: r.get(1)?,
+        actor: r.get(2)?,
+        ip: r.get(3)?,
+        action: r.get(4)?,
+        object: r.get(5)?,
+        detail: r.get(6)?,
+        request_id: r.get(7)?,
+        mac: r.get(8)?,
+        client_request_id: r.get(9)?,
+        via: r.get(10)?,
+        before: r.get(11)?,
+        after: r.get(12)?,
+    })
+}
 
 /// Number and MAC of the last row; `(0, [])` when there is none.
 pub fn last(conn: &Conn) -> Result<(i64, Vec<u8>)> {
@@ -15,10 +39,9 @@ pub fn last(conn: &Conn) -> Result<(i64, Vec<u8>)> {
 }
 
 pub fn insert(conn: &Conn, row: &Row) -> Result<()> {
-    conn.prepare_cached(
-        "INSERT INTO audit (seq, at, actor, ip, action, object, detail, request_id, mac, client_request_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
+    conn.prepare_cached(&format!(
+        "INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+    ))?
     .execute(params![
         row.seq,
         row.at,
@@ -29,7 +52,10 @@ pub fn insert(conn: &Conn, row: &Row) -> Result<()> {
         row.detail,
         row.request_id,
         row.mac,
-        row.client_request_id
+        row.client_request_id,
+        row.via,
+        row.before,
+        row.after
     ])?;
     Ok(())
 }
@@ -49,25 +75,278 @@ pub fn mac_of(conn: &Conn, seq: i64) -> Result<Option<Vec<u8>>> {
     Ok(statement.query_row([seq], |r| r.get(0)).optional()?)
 }
 
+/// The row with this number.
+pub fn get(conn: &Conn, seq: i64) -> Result<Option<Row>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM audit WHERE seq = ?1"))?;
+    Ok(statement.query_row([seq], read).optional()?)
+}
+
 /// The next rows in order.
 pub fn after(conn: &Conn, seq: i64, max: usize) -> Result<Vec<Row>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT seq, at, actor, ip, action, object, detail, request_id, mac, client_request_id FROM audit
-         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-    )?;
-    let rows = statement.query_map(params![seq, max as i64], |r| {
-        Ok(Row {
-            seq: r.get(0)?,
-            at: r.get(1)?,
-            actor: r.get(2)?,
-            ip: r.get(3)?,
-            action: r.get(4)?,
-            object: r.get(5)?,
-            detail: r.get(6)?,
-            request_id: r.get(7)?,
-            mac: r.get(8)?,
-            client_request_id: r.get(9)?,
-        })
-    })?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+    ))?;
+    let rows = statement.query_map(params![seq, max as i64], read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Does SQLite keep the rows: are all triggers there, as they were made?
+pub fn is_guarded(conn: &Conn) -> Result<bool> {
+    let mut statement =
+        conn.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit'")?;
+    let triggers = statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+    let keeps = |name: &str, when: &str| {
+        triggers
+            .iter()
+            .any(|(n, sql)| n == name && sql.contains(when) && sql.contains("RAISE(ABORT"))
+    };
+    Ok(keeps("audit_is_append_only", " BEFORE UPDATE ON audit BEGIN ")
+        && keeps("audit_keeps_its_rows", " BEFORE DELETE ON audit BEGIN ")
+        && keeps(
+            "audit_grows_at_its_end",
+            "WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit)",
+        ))
+}
+
+/// One column of a row that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    Shown(Value),
+    /// As it is stored: only whether it is the same can be told.
+    Sealed(Vec<u8>),
+}
+
+/// Columns of one row of a feature's table, by name. What is no text and no number is sealed; so is the hash of a password,
+/// which is text. A text that is a JSON list or object is told as one.
+pub fn row_of(conn: &Conn, table: &'static str, id: i64) -> Result<Option<Vec<(String, Part)>>> {
+    let mut statement = conn.prepare_cached(&format!("SELECT * FROM main.{table} WHERE id = ?1"))?;
+    let names: Vec<String> = statement.column_names().map(String::from).collect();
+    let read = |r: &rusqlite::Row| {
+        let part = |(at, name): (usize, &String)| {
+            let part = match r.get_ref(at)? {
+                ValueRef::Null => Part::Shown(Value::Null),
+                ValueRef::Integer(n) => Part::Shown(n.into()),
+                ValueRef::Real(n) => Part::Shown(n.into()),
+                ValueRef::Blob(bytes) => Part::Sealed(bytes.into()),
+                ValueRef::Text(bytes) if name.ends_with("_hash") => Part::Sealed(bytes.into()),
+                ValueRef::Text(bytes) => Part::Shown(told(&String::from_utf8_lossy(bytes))),
+            };
+            Ok((name.clone(), part))
+        };
+        names.iter().enumerate().map(part).collect()
+    };
+    Ok(statement.query_row([id], read).optional()?)
+}
+
+fn told(text: &str) -> Value {
+    let json = text.starts_with(['[', '{']).then(|| serde_json::from_str(text).ok());
+    json.flatten().unwrap_or_else(|| text.into())
+}
+
+// ---- looking for rows -------------------------------------------------------------------------------------------------
+
+/// Which rows are wanted; what is empty asks for nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Login, `system`, `cli:root`.
+    pub actor: String,
+    /// `server.create`.
+    pub action: String,
+    /// `server`, or `server 5`; a slash or colon between them will do.
+    pub object: String,
+    /// Address.
+    pub ip: String,
+    /// Not before this.
+    pub since: Option<Ms>,
+    /// Before this.
+    pub until: Option<Ms>,
+    /// Part of any text of the row.
+    pub q: String,
+}
+
+/// Where a page ends: the next begins behind it. Written as `1700000000000.1234`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    at: Ms,
+    seq: i64,
+}
+
+impl Cursor {
+    /// Reads what [`Display`](std::fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let (at, seq) = text.split_once('.')?;
+        Some(Cursor {
+            at: at.parse().ok()?,
+            seq: seq.parse().ok()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.at, self.seq)
+    }
+}
+
+/// Some rows, the newest first.
+pub struct Page {
+    /// As many as were asked for, or fewer at the end.
+    pub rows: Vec<Row>,
+    /// Where more are.
+    pub next: Option<Cursor>,
+}
+
+/// Matches of one filter that are counted, to find the one that leaves the fewest.
+const COUNTED: i64 = 1_000;
+
+/// The rows that fit behind `from`, the newest first, `limit` at most.
+pub fn page(conn: &Conn, filter: &Filter, from: Option<Cursor>, limit: usize) -> Result<Page> {
+    let mut given: Vec<(&str, &str, String)> = Vec::new();
+    let object = filter.object.replace(['/', ':'], " ");
+    let mut words = object.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(kind), Some(id)) => given.push(("object_ref", "audit_object_ref", format!("{kind} {id}"))),
+        (Some(kind), None) => given.push(("object_kind", "audit_object_kind", kind.into())),
+        _ => {}
+    }
+    for (column, index, value) in [
+        ("action", "audit_action", &filter.action),
+        ("actor", "audit_actor", &filter.actor),
+        ("ip", "audit_ip", &filter.ip),
+    ] {
+        if !value.is_empty() {
+            given.push((column, index, value.clone()));
+        }
+    }
+    let since = filter.since.unwrap_or(Ms::MIN);
+    let until = filter.until.map_or(Ms::MAX, |until| until.saturating_sub(1));
+    let from = from.unwrap_or(Cursor {
+        at: until,
+        seq: i64::MAX,
+    });
+    let until = until.min(from.at);
+
+    let mut index = "audit_at";
+    if let [(_, only, _)] = &given[..] {
+        index = only;
+    } else {
+        let mut fewest = i64::MAX;
+        for (column, its, value) in &given {
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM audit INDEXED BY {its}
+                 WHERE {column} = ?1 AND at BETWEEN ?2 AND ?3 LIMIT {COUNTED})"
+            );
+            let count: i64 = conn
+                .prepare_cached(&sql)?
+                .query_row(params![value, since, until], |r| r.get(0))?;
+            if count < fewest {
+                (index, fewest) = (its, count);
+            }
+        }
+    }
+
+    let mut wheres = String::from("at BETWEEN ?1 AND ?2 AND (at < ?3 OR seq < ?4)");
+    let mut values: Vec<Stored> = [since, until, from.at, from.seq].map(Stored::Integer).into();
+    for (column, _, value) in given {
+        values.push(Stored::Text(value));
+        wheres.push_str(&format!(" AND {column} = ?{}", values.len()));
+    }
+    let patterns: Vec<_> = patterns(&filter.q)
+        .into_iter()
+        .map(|pattern| {
+            values.push(Stored::Text(pattern));
+            values.len()
+        })
+        .collect();
+    if !patterns.is_empty() {
+        let any = SEARCHED
+            .iter()
+            .flat_map(|column| patterns.iter().map(move |n| format!(r"{column} LIKE ?{n} ESCAPE '\'")));
+        wheres.push_str(&format!(" AND ({})", any.collect::<Vec<_>>().join(" OR ")));
+    }
+    values.push(Stored::Integer(limit as i64 + 1));
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit INDEXED BY {index} WHERE {wheres} ORDER BY at DESC, seq DESC LIMIT ?{}",
+        values.len()
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
+    let values: Vec<&dyn ToSql> = values.iter().map(|v| v as &dyn ToSql).collect();
+    let mut rows: Vec<Row> = statement
+        .query_map(&values[..], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|row| Cursor {
+        at: row.at,
+        seq: row.seq,
+    });
+    Ok(Page { rows, next })
+}
+
+/// The longest first: most rows are dropped after the last.
+const SEARCHED: [&str; 10] = [
+    "object",
+    "detail",
+    "before",
+    "after",
+    "actor",
+    "action",
+    "ip",
+    "via",
+    "request_id",
+    "client_request_id",
+];
+
+/// Patterns of LIKE for this text anywhere. LIKE knows the cases of ASCII only: others are asked for one by one.
+fn patterns(q: &str) -> Vec<String> {
+    let q = q.trim();
+    if q.is_empty() {
+        return Vec::new();
+    }
+    let mut all = vec![q.to_string()];
+    if !q.is_ascii() {
+        let mut chars = q.chars();
+        let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+        all.extend([
+            q.to_lowercase(),
+            q.to_uppercase(),
+            first + &chars.as_str().to_lowercase(),
+        ]);
+    }
+    all.sort();
+    all.dedup();
+    let escaped = |q: String| q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    all.into_iter().map(|q| format!("%{}%", escaped(q))).collect()
+}
+
+/// Values to choose from.
+const CHOICES_MAX: i64 = 500;
+
+/// Every value of an indexed column, without reading every row.
+fn distinct(conn: &Conn, column: &str) -> Result<Vec<String>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "WITH RECURSIVE v(x) AS (
+           SELECT min({column}) FROM audit
+           UNION ALL SELECT (SELECT min({column}) FROM audit WHERE {column} > v.x) FROM v WHERE v.x IS NOT NULL
+         ) SELECT x FROM v WHERE x IS NOT NULL LIMIT {CHOICES_MAX}"
+    ))?;
+    let rows = statement.query_map([], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Every action that stands there.
+pub fn actions(conn: &Conn) -> Result<Vec<String>> {
+    distinct(conn, "action")
+}
+
+/// Everybody who stands there.
+pub fn actors(conn: &Conn) -> Result<Vec<String>> {
+    distinct(conn, "actor")
+}
+
+/// Every kind of thing.
+pub fn object_kinds(conn: &Conn) -> Result<Vec<String>> {
+    distinct(conn, "object_kind")
 }

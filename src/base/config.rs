@@ -297,7 +297,12 @@ impl Config {
         let data_dir = database.map_or_else(|| absolute(&text("DATA_DIR")), |path| folder_of(absolute(&path)));
         let runtime_dir = match (text("RUNTIME_DIR").as_str(), env.get("RUNTIME_DIRECTORY")) {
             ("", Some(systemd)) => PathBuf::from(systemd),
-            ("", None) => short_enough(data_dir.join("run")),
+            // Commands find the packaged daemon's sockets where its unit has them.
+            ("", None) => SYSTEM_RUNTIME_DIRS
+                .map(Path::new)
+                .into_iter()
+                .find(|path| data_dir == Path::new(SYSTEM_DATA_DIR) && path.exists())
+                .map_or_else(|| short_enough(data_dir.join("run")), Path::to_path_buf),
             (given, _) => absolute(given),
         };
         let credential = env
@@ -473,6 +478,8 @@ fn folder_of(path: PathBuf) -> PathBuf {
 pub const SYSTEM_DATA_DIR: &str = "/var/lib/lamplighter";
 /// The configuration file of the Debian package.
 pub const SYSTEM_ENV_FILE: &str = "/etc/lamplighter/lamplighter.env";
+/// The runtime folders of the Debian package: of the whole daemon, and of the web server alone.
+const SYSTEM_RUNTIME_DIRS: [&str; 2] = ["/run/lamplighter", "/run/lamplighter-api"];
 /// The master key of the Debian package, which the unit passes on as a credential.
 const SYSTEM_KEY: &str = "/etc/lamplighter/master.key";
 

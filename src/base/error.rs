@@ -6,6 +6,9 @@ use std::fmt;
 /// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The `detail` of every 401 in the API: the code says why, pages have a sentence.
+pub const UNAUTHORIZED: &str = "Unauthorized";
+
 /// Kind of failure; decides the HTTP status and the exit code, each in one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

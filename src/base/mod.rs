@@ -7,6 +7,7 @@ pub mod sys;
 pub mod text;
 pub mod zone;
 pub mod diff;
+pub mod exposition;
 pub mod parallel;
 pub mod semaphore;
 pub mod registry;

@@ -219,8 +219,7 @@ fn line_penalty(line: &[bool]) -> usize {
     let runs: usize = runs.filter(|run| *run >= 5).map(|run| run - 2).sum();
     const FINDER: [bool; 7] = [true, false, true, true, true, false, true];
     // Outside of the code everything is light.
-    let light =
-        |from: isize| (from..from + 4).all(|i| usize::try_from(i).is_ok_and(|i| line.get(i) == Some(&true)) == false);
+    let light = |from: isize| (from..from + 4).all(|i| !usize::try_from(i).is_ok_and(|i| line.get(i) == Some(&true)));
     let finders = line.windows(7).enumerate().filter(|(_, part)| **part == FINDER);
     let finders: usize = finders
         .map(|(at, _)| usize::from(light(at as isize - 4)) + usize::from(light(at as isize + 7)))
@@ -313,15 +312,15 @@ fn remainder(data: &[u8], degree: usize) -> Vec<u8> {
 /// Product in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1.
 fn times(a: u8, b: u8) -> u8 {
     (0..8).rev().fold(0u8, |all, i| {
-        let doubled = all << 1 ^ (all >> 7) * 0x1d;
-        doubled ^ (b >> i & 1) * a
+        let doubled = (all << 1) ^ ((all >> 7) * 0x1d);
+        doubled ^ (((b >> i) & 1) * a)
     })
 }
 
 /// A value with its check bits.
 fn bch(value: u32, bits: u32, generator: u32) -> u32 {
-    let rest = (0..bits).fold(value, |rest, _| rest << 1 ^ (rest >> (bits - 1)) * generator);
-    value << bits | rest
+    let rest = (0..bits).fold(value, |rest, _| (rest << 1) ^ ((rest >> (bits - 1)) * generator));
+    (value << bits) | rest
 }
 
 /// Where the alignment patterns' centres stand, along one side.

@@ -231,6 +231,46 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The user at the other end of a Unix socket, as it was when they connected (SO_PEERCRED, unix(7)).
+pub fn peer_uid(socket: &std::os::unix::net::UnixStream) -> io::Result<u32> {
+    let mut found = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let mut length = std::mem::size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the pointers are to a ucred that lives and to its size.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &mut length,
+        )
+    };
+    match failed {
+        0 => Ok(found.uid),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The name of a user of this machine; the number where it has none.
+pub fn user_name(uid: u32) -> String {
+    let mut buf = vec![0u8; 4096]; // longer entries are no names that anybody types
+    // SAFETY: a zeroed passwd is valid: pointers that are null.
+    let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all pointers are to live memory of the said size; `found` is null or points to `entry`.
+    let failed = unsafe { libc::getpwuid_r(uid, &mut entry, buf.as_mut_ptr().cast(), buf.len(), &mut found) };
+    if failed != 0 || found.is_null() || entry.pw_name.is_null() {
+        return uid.to_string();
+    }
+    // SAFETY: getpwuid_r gave a terminated string within `buf`, which lives.
+    let name = unsafe { std::ffi::CStr::from_ptr(entry.pw_name) };
+    name.to_string_lossy().into_owned()
+}
+
 /// Connects to a Unix socket without blocking: `WouldBlock` if its accept queue is full (std would wait).
 pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     use std::os::fd::FromRawFd;

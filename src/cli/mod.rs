@@ -1,6 +1,7 @@
 //! The command line: parsing, help and exit codes, from the declared rows; and what every command needs: configuration,
 //! databases, output.
 
+mod offline;
 pub mod client;
 mod package;
 
@@ -198,6 +199,11 @@ pub fn usage(say: &str) -> Error {
 /// Writes a line to standard output; a closed pipe is no error.
 pub fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+}
+
+/// Writes a line to standard error, beside what the command prints.
+pub fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr(), "lamplighter: {text}");
 }
 
 /// Man pages and completions of all commands, for the package: name and text.

@@ -8,10 +8,12 @@ use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, log, random};
-use crate::cli::{self, Command, Flag, Invocation, LISTEN, print};
+use crate::cli::{self, Command, Flag, Invocation, LISTEN, client, print, usage};
 use crate::features::house::users::{self, NewUser};
+use crate::net::http::Method;
 use crate::vault;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +92,30 @@ pub const COMMANDS: &[Command] = &[
         }],
         run: packaging_files,
     },
+    Command {
+        name: "api",
+        help: "Ask a path of the API and print its JSON; without a daemon, what the databases know.",
+        flags: &[
+            Flag {
+                name: "path",
+                value: "PATH",
+                help: "Path and query: /api/servers?limit=10.",
+            },
+            Flag {
+                name: "method",
+                value: "METHOD",
+                help: "GET (default), POST, PUT, PATCH or DELETE.",
+            },
+            Flag {
+                name: "data-file",
+                value: "FILE",
+                help: "The JSON to send (- is standard input).",
+            },
+            client::URL,
+            client::TOKEN_FILE,
+        ],
+        run: api,
+    },
 ];
 
 fn tls_certificate(asked: &Invocation) -> Result<u8> {
@@ -137,6 +163,42 @@ fn packaging_files(asked: &Invocation) -> Result<u8> {
     std::fs::create_dir_all(out)?;
     for (name, text) in cli::package_files(&asked.registry) {
         std::fs::write(Path::new(out).join(name), text)?;
+    }
+    Ok(0)
+}
+
+/// A request's body that is typed by hand or made by a program, in bytes.
+const BODY_MAX: u64 = 64 << 20;
+
+fn api(asked: &Invocation) -> Result<u8> {
+    let path = asked
+        .flag("path")
+        .filter(|path| path.starts_with('/'))
+        .ok_or_else(|| usage("Say which: --path /api/servers."))?;
+    let method = match asked.flag("method").unwrap_or("GET") {
+        "GET" => Method::Get,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        _ => return Err(usage("--method is GET, POST, PUT, PATCH or DELETE.")),
+    };
+    let body = match asked.flag("data-file") {
+        None if matches!(method, Method::Get | Method::Delete) => Vec::new(),
+        None => b"{}".to_vec(),
+        Some(_) if matches!(method, Method::Get | Method::Delete) => {
+            return Err(usage("A GET or DELETE sends no data."));
+        }
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin().take(BODY_MAX + 1).read_to_end(&mut bytes)?;
+            bytes
+        }
+        Some(path) => file::read_limited(Path::new(path), BODY_MAX)?,
+    };
+    let answer = asked.ask(method, path, &body)?;
+    if !answer.is_empty() {
+        print(&answer);
     }
     Ok(0)
 }

@@ -31,6 +31,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::web::FEATURE,
     &features::house::tasks::FEATURE,
     &features::house::backups::FEATURE,
+    &features::house::schedules::FEATURE,
     &features::fleet::servers::FEATURE,
     &features::fleet::groups::FEATURE,
     &features::fleet::metrics::FEATURE,
@@ -74,6 +75,7 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
     words::join(features.iter().map(|feature| feature.words));
     section::join(features.iter().flat_map(|feature| feature.sections));
     kinds::join(features.iter().flat_map(|feature| feature.kinds));
+    kinds::join_targets(features.iter().flat_map(|feature| feature.targets));
     let all = || features.iter().copied();
     Registry::default()
         .with(all())
@@ -83,13 +85,16 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
                 .chain(key_commands::COMMANDS)
                 .chain(all().flat_map(|f| f.commands)),
         )
+        .with(all().flat_map(|f| f.routes))
         .with(all().flat_map(|f| f.settings))
         .with(all().flat_map(|f| f.sealed))
         .with(all().flat_map(|f| f.menu))
         .with(all().flat_map(|f| f.actions))
         .with(all().flat_map(|f| f.panels))
         .with(all().flat_map(|f| f.cards))
+        .with(all().flat_map(|f| f.target_panels))
         .with(all().flat_map(|f| f.tasks))
         .with(all().flat_map(|f| f.subjects.iter().copied()))
+        .with(all().flat_map(|f| f.exposes))
         .with(all().flat_map(|f| f.observers))
 }

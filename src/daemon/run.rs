@@ -16,7 +16,7 @@ use crate::feature::Feature;
 use crate::features::house::events;
 use crate::features::house::users;
 use crate::http::admission::Admission;
-use crate::http::edge::{Config as EdgeConfig, Edge, Gauge, Hosts, Listener, Peers};
+use crate::http::edge::{CONTROL_SOCKET, Config as EdgeConfig, Control, Edge, Gauge, Hosts, Listener, Peers};
 use crate::http::guard;
 use crate::http::page;
 use crate::http::response_cache::ResponseCache;
@@ -115,6 +115,7 @@ struct ApiHalf {
     /// Number of the edge's addresses that serve the application; others only redirect.
     listens: usize,
     heartbeat: Arc<AtomicU64>,
+    control: Control,
     edge: Edge,
     server: Server,
     tls: Option<tls::Keeper>,
@@ -174,8 +175,9 @@ impl ApiHalf {
                 let app = app.clone();
                 Box::new(move |fields, info| guard::knows(&app, fields, info))
             },
-            ..EdgeConfig::new(socket)
+            ..EdgeConfig::new(socket.clone())
         };
+        let control = Control::start(&config.runtime_dir.join(CONTROL_SOCKET), socket, peers.clone())?;
         let edge = Edge::start(edge_config, listeners, peers, streams)?;
         let _ = web.edge.set(edge.handle()); // no other thread does
         set_own_doors(edge.addresses().to_vec());
@@ -187,6 +189,7 @@ impl ApiHalf {
             _lock: lock,
             listens: config.listen.len(),
             heartbeat: server.heartbeat(),
+            control,
             edge,
             server,
             tls,
@@ -209,6 +212,7 @@ impl ApiHalf {
     }
 
     fn stop(self) {
+        self.control.stop();
         let cut = self.edge.drain(DRAIN);
         if cut > 0 {
             log::warning("http", "connections closed at the stop", &[("count", &cut.to_string())]);

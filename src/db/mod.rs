@@ -287,12 +287,12 @@ impl Db {
         let mut conn = connect(&self.file.path, self.file.durability, false)?;
         let cancelled = cancel.clone();
         conn.progress_handler(100_000, Some(move || cancelled.is_cancelled()))?;
-        let look = || -> Result<Vec<String>> {
+        let quick_check = || -> Result<Vec<String>> {
             let mut statement = conn.prepare("PRAGMA quick_check(3)")?;
             let rows = statement.query_map([], |r| r.get(0))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         };
-        let damage = match look() {
+        let damage = match quick_check() {
             _ if cancel.is_cancelled() => return Ok(None),
             Ok(lines) if lines == ["ok"] => None,
             Ok(lines) => Some(lines.join("; ")),

@@ -82,6 +82,8 @@ pub const STATE: &[Step] = steps![
     "0034_names.sql",
     "0035_api_tokens.sql",
     "0036_people.sql",
+    "0037_audit_rows.sql",
+    "0038_silence_targets.sql",
     "0040_keyring.sql",
     "0041_backups.sql",
 ];

@@ -107,7 +107,7 @@ impl Admission {
     }
 
     /// While the database cannot be read, the last values apply.
-    fn with<T>(&self, look: impl FnOnce(&Kept) -> T) -> T {
+    fn with<T>(&self, read_kept: impl FnOnce(&Kept) -> T) -> T {
         let mut kept = lock(&self.kept);
         let fresh = self.db.version().and_then(|version| {
             if version != kept.version {
@@ -118,7 +118,7 @@ impl Admission {
         if let Err(e) = fresh {
             log::warning("http", "the settings cannot be read", &[("error", &e.to_string())]);
         }
-        look(&kept)
+        read_kept(&kept)
     }
 }
 

@@ -40,6 +40,13 @@ pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option
         Err(e) if right == Right::Public && e.kind == Kind::Unauthorized => None,
         known => known?,
     };
+    // What only somebody signed in may change is of an account, and the command line has none.
+    if let Some(actor) = actor.as_ref().filter(|actor| actor.is_machine_user())
+        && right == Right::SignedIn
+        && !request.method.is_safe()
+    {
+        actor.sign_in()?;
+    }
     if !request.method.is_safe() {
         // A page of an allowed origin with a token: browsers never send one by themselves.
         let is_listed = request.is_listed_origin && actor.as_ref().is_some_and(|actor| actor.csrf().is_none());
@@ -53,8 +60,11 @@ pub fn authenticate(app: &App, request: &Request, right: Right) -> Result<Option
     Ok(actor)
 }
 
-/// Counts a request for its sender. Error: `too_many_requests`.
+/// Counts a request for its sender; those of the control socket are not limited. Error: `too_many_requests`.
 pub fn count(admission: &Admission, request: &Request, is_known: bool) -> Result<()> {
+    if request.control.is_some() {
+        return Ok(());
+    }
     let token = request
         .header("authorization")
         .and_then(|header| header.split_whitespace().last());
@@ -104,12 +114,17 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
         is_listed_origin: info.is_listed_origin,
         id: info.request_id.clone(),
         client_id: info.client_request_id.clone(),
+        control: info.control,
     };
     matches!(identify(app, &request), Ok(Some(_)))
 }
 
 fn identify(app: &App, request: &Request) -> Result<Option<Actor>> {
     let from = request.origin();
+    // The kernel says who it is: no token or cookie says it better.
+    if let Some(uid) = request.control {
+        return Ok(Some(Actor::of_machine_user(uid, from)));
+    }
     if let Some(header) = request.header("authorization") {
         let token = header
             .split_once(' ')

@@ -53,6 +53,7 @@ impl LiveQuery {
             is_listed_origin: ctx.request.is_listed_origin,
             id: ctx.request.id.clone(),
             client_id: ctx.request.client_id.clone(),
+            control: ctx.request.control,
         };
         let mut query = LiveQuery {
             web: ctx.web.clone(),

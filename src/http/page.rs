@@ -15,6 +15,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::text::percent_encode;
 use crate::base::zone::Zone;
 use crate::form::body;
+use crate::kinds;
 use crate::lang::{Lang, Locale};
 use crate::settings;
 use serde::Serialize;
@@ -140,16 +141,11 @@ pub fn local(place: &str) -> &str {
 
 /// The page of a target by type and id, if it has one.
 pub fn place((kind, id): (&str, i64)) -> Option<String> {
-    let folder = match kind {
-        "server" => "servers",
-        "domain" => "domains",
-        _ => return None,
-    };
-    Some(format!("/{folder}/{id}"))
+    Some(format!("{}{id}", kinds::target_kind(kind)?.page))
 }
 
 /// A cookie for one year with a display preference; no secret.
-pub fn looks_cookie(request: &Request, name: &str, value: &str) -> String {
+pub fn preference_cookie(request: &Request, name: &str, value: &str) -> String {
     let secure = if request.tls { "; Secure" } else { "" };
     format!(
         "{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",

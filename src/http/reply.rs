@@ -1,9 +1,9 @@
 //! Responses of handlers, and the mapping from [`Error`] to status and body.
 
 use super::request::Request;
-use super::sse::{STREAM_HEADER, Ticket};
+use super::sse::{DOWNLOAD_HEADER, STREAM_HEADER, Ticket};
 use crate::base::clock;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Kind, Result, UNAUTHORIZED};
 use crate::base::id::{Id, Task};
 use crate::base::shape::{Described, Member, Object, Shape, described};
 use serde::Serialize;
@@ -130,6 +130,14 @@ impl Reply {
         Reply::status(200).header(STREAM_HEADER, ticket.text())
     }
 
+    /// A download of unknown length, made while it is sent ([`super::sse`]); `name` is what it is saved as.
+    pub fn download(ticket: &Ticket, media_type: &'static str, name: &str) -> Reply {
+        Reply::status(200)
+            .header(DOWNLOAD_HEADER, ticket.text())
+            .header("Content-Type", media_type)
+            .header("Content-Disposition", format!("attachment; filename=\"{name}\""))
+    }
+
     /// Changes the status.
     pub fn with_status(mut self, status: u16) -> Reply {
         self.status = status;
@@ -174,7 +182,7 @@ pub fn status(kind: Kind) -> u16 {
 described! {
     /// A refusal, the same for every address and status.
     pub struct Refused<'a> {
-        /// One sentence for people: what was seen, what to do.
+        /// One sentence for people: what was seen, what to do; of 401 the word `Unauthorized`.
         detail: &'a str,
         /// Stable, for programs.
         error_code: &'a str,
@@ -206,7 +214,10 @@ pub fn error_json(error: &Error, request: &Request) -> Reply {
         message: &wrong.message,
     });
     let refused = Refused {
-        detail: &error.say,
+        detail: match error.kind {
+            Kind::Unauthorized => UNAUTHORIZED,
+            _ => &error.say,
+        },
         error_code: error.code,
         timestamp: &clock::rfc3339(clock::now()),
         request_id: &request.id,

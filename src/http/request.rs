@@ -78,6 +78,8 @@ pub struct Request {
     pub id: String,
     /// Client's own request id; empty: none.
     pub client_id: String,
+    /// The user of this machine who asks by the control socket.
+    pub control: Option<u32>,
 }
 
 impl Request {

@@ -21,6 +21,7 @@ use crate::base::zone::Zones;
 use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::kinds;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -221,7 +222,7 @@ impl Route {
         all.extend(self.refuses);
         let mut add = |when: bool, status: u16| all.extend(when.then_some(status));
         add(self.right != Right::Public, 401);
-        add(matches!(self.right, Right::May(..)) || !self.method.is_safe(), 403);
+        add(self.right != Right::Public || !self.method.is_safe(), 403);
         add(has_args, 404);
         add(!self.method.is_safe(), 409);
         add(has_body, 413);
@@ -349,6 +350,15 @@ pub struct Panel {
     pub slot: &'static str,
     /// Data for the slot's template about the object with this id; `null` leaves the slot out.
     pub data: fn(&Ctx, i64) -> Result<serde_json::Value>,
+}
+
+/// A card on the page of whatever events and alerts are about ([`crate::kinds::TargetKind`]), also of kinds that features
+/// bring later.
+pub struct TargetPanel {
+    /// As in [`Panel`].
+    pub slot: &'static str,
+    /// As in [`Panel`], of the thing with this kind and number.
+    pub data: fn(&Ctx, (&str, i64)) -> Result<serde_json::Value>,
 }
 
 /// Shared state of handlers.
@@ -509,6 +519,13 @@ impl<'a> Ctx<'a> {
         Ok(Reply::stream(&ticket))
     }
 
+    /// Answers with a download whose bytes the source makes one batch after the other, each of [`super::sse::BATCH`] at
+    /// least up to the last, for as long as who asks is signed in and may see it. An error of the source breaks it off.
+    pub fn download(&self, source: impl Source + 'static, media_type: &'static str, name: &str) -> Result<Reply> {
+        let ticket = self.web.streams.offer(self.standing()?, Box::new(source))?;
+        Ok(Reply::download(&ticket, media_type, name))
+    }
+
     /// The actor, if signed in.
     pub fn maybe_actor(&self) -> Option<&Actor> {
         self.actor.as_ref()
@@ -604,10 +621,17 @@ impl<'a> Ctx<'a> {
     /// The panels of all features on an object's page, by slot.
     pub fn panels(&self, on: &str, id: i64) -> Result<serde_json::Map<String, serde_json::Value>> {
         let mut slots = serde_json::Map::new();
-        for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
-            let data = (panel.data)(self, id)?;
+        let mut put = |slot: &str, data: serde_json::Value| {
             if !data.is_null() {
-                slots.insert(panel.slot.to_string(), data);
+                slots.insert(slot.to_string(), data);
+            }
+        };
+        for panel in self.app.registry.all::<Panel>().iter().filter(|p| p.on == on) {
+            put(panel.slot, (panel.data)(self, id)?);
+        }
+        if kinds::target_kind(on).is_some() {
+            for panel in self.app.registry.all::<TargetPanel>() {
+                put(panel.slot, (panel.data)(self, (on, id))?);
             }
         }
         Ok(slots)

@@ -137,6 +137,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         is_listed_origin: info.is_listed_origin,
         id: info.request_id,
         client_id: info.client_request_id,
+        control: info.control,
     })
 }
 

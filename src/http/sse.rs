@@ -20,6 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Response header that hands a stream to the edge.
 pub const STREAM_HEADER: &str = "X-Lamplighter-Stream";
 
+/// The same for a download: what is sent is the bytes that the source makes, and the end of them is the end.
+pub const DOWNLOAD_HEADER: &str = "X-Lamplighter-Download";
+
 /// Validity of a ticket; the edge uses it at once.
 const TICKET_LIFE: Duration = Duration::from_secs(10);
 
@@ -95,11 +98,16 @@ impl<T: Described + Serialize> Event<T> {
     pub fn frame(&self, out: &mut Vec<u8>, id: Option<i64>, data: &T) {
         // Our types have only text keys; other keys are the only cause of failure.
         let json = serde_json::to_string(data).unwrap_or_default();
-        frame(out, id, self.0, &json);
+        self.frame_made(out, id, &json);
     }
 
-    /// Appends an event with JSON made before.
+    /// Appends an event with JSON made before. A debug build checks it against the declared shape.
     pub fn frame_made(&self, out: &mut Vec<u8>, id: Option<i64>, json: &str) {
+        #[cfg(debug_assertions)]
+        if let Err(why) = serde_json::from_str(json).map_or_else(|e| Err(e.to_string()), |value| T::SHAPE.check(&value))
+        {
+            panic!("an event {} is not as declared: {why}", self.0);
+        }
         frame(out, id, self.0, json);
     }
 

@@ -47,6 +47,8 @@ pub enum Method {
     Post,
     /// Idempotent.
     Put,
+    /// Changes what is sent.
+    Patch,
     /// Without body.
     Delete,
 }
@@ -188,7 +190,7 @@ fn exchange(
     let agent = ureq::Agent::with_parts(config(), Once(Mutex::new(Some(carrier))), Nowhere);
     let answer = match request.method {
         Method::Get | Method::Delete => agent.run(asked.map(drop)),
-        Method::Post | Method::Put => agent.run(asked),
+        Method::Post | Method::Put | Method::Patch => agent.run(asked),
     };
     let answer = answer.map_err(|e| seen.explain(call, &e))?;
     let response = read_head(call, answer.status().as_u16(), answer.headers())?;
@@ -285,6 +287,7 @@ fn asked<'a>(call: &Call, request: &Request<'a>) -> Result<ureq::http::Request<&
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         },
         match call.security {
@@ -305,7 +308,7 @@ fn asked<'a>(call: &Call, request: &Request<'a>) -> Result<ureq::http::Request<&
         .header(header::CONNECTION, "close");
     asked = match request.method {
         Method::Get | Method::Delete => asked.header(header::ACCEPT, request.content_type),
-        Method::Post | Method::Put => asked.header(header::CONTENT_TYPE, request.content_type),
+        Method::Post | Method::Put | Method::Patch => asked.header(header::CONTENT_TYPE, request.content_type),
     };
     for (name, value) in request.headers {
         asked = asked.header(*name, value);

@@ -12,13 +12,14 @@ use super::service::Service;
 use crate::access::Allowed;
 use crate::access::right::{Deploy, Servers};
 use crate::app::App;
-use crate::audit::{self, By};
+use crate::audit::{self, By, Snapshot};
 use crate::base::clock::{self, DAY, Duration, HOUR, Instant, MINUTE, Ms};
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{self, Error, Field, Result};
 use crate::base::id::{self, Id};
 use crate::base::log;
 use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
+use crate::kinds;
 use crate::task::{Kind, NewTask, queue};
 
 /// Later than this counts as missed.
@@ -65,7 +66,7 @@ pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Resul
     }
     let next = check(app, &fields, &all, None, now)?;
     let id = queries::insert_schedule(tx, &fields, by.actor(), next, now)?;
-    note(app, tx, "schedule.create", id, &fields, by.into())?;
+    note(app, tx, "schedule.create", (id, &fields), by.into(), &Snapshot::none())?;
     Ok(id)
 }
 
@@ -73,15 +74,23 @@ pub fn create(app: &App, tx: &Tx, fields: Fields, by: Planner, now: Ms) -> Resul
 pub fn update(app: &App, tx: &Tx, id: Id<id::Schedule>, fields: Fields, by: Planner, now: Ms) -> Result<()> {
     get(tx, id)?;
     let next = check(app, &fields, &queries::schedules(tx)?, Some(id), now)?;
+    let before = snapshot(tx, id)?;
     queries::update_schedule(tx, id, &fields, by.actor(), next, now)?;
-    note(app, tx, "schedule.update", id, &fields, by.into())
+    note(app, tx, "schedule.update", (id, &fields), by.into(), &before)
 }
 
 /// Removes a schedule; its tasks stay.
 pub fn remove(app: &App, tx: &Tx, id: Id<id::Schedule>, by: Planner) -> Result<()> {
     let schedule = get(tx, id)?;
+    let before = snapshot(tx, id)?;
     queries::remove_schedule(tx, id)?;
-    note(app, tx, "schedule.delete", id, &schedule.fields, by.into())
+    note(app, tx, "schedule.delete", (id, &schedule.fields), by.into(), &before)
+}
+
+/// What people say of a schedule, without what has come of it.
+fn snapshot(conn: &Conn, id: Id<id::Schedule>) -> Result<Snapshot> {
+    let runs = |name: &str| name.starts_with("last_") || ["next_run", "changed_at"].contains(&name);
+    Ok(Snapshot::of(conn, "schedules", id.get())?.without(runs))
 }
 
 /// One schedule.
@@ -97,19 +106,20 @@ pub fn all(conn: &Conn) -> Result<Vec<Schedule>> {
     queries::schedules(conn)
 }
 
-fn note(app: &App, tx: &Tx, action: &str, id: Id<id::Schedule>, fields: &Fields, by: By) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    action: &str,
+    (id, fields): (Id<id::Schedule>, &Fields),
+    by: By,
+    before: &Snapshot,
+) -> Result<()> {
     let data = serde_json::json!({
         "kind": fields.kind, "target": fields.target.2, "cron": fields.cron, "zone": fields.zone,
         "missed": fields.missed.name(), "enabled": fields.enabled,
     });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        action,
-        &format!("schedule {id} {}", fields.name),
-        &data,
-    )?;
+    let (object, after) = (format!("schedule {id} {}", fields.name), snapshot(tx, id)?);
+    audit::change(tx, &app.vault, by, action, &object, &data, [before, &after])?;
     let wake = app.wakes.tasks.clone();
     tx.after_commit(move || wake.ring());
     Ok(())
@@ -248,6 +258,32 @@ fn deal_with(app: &App, tx: &Tx, schedule: &Schedule, now: Ms) -> Result<()> {
     queries::set_dealt_with(tx, schedule.id, due, task, (result, &say), next)
 }
 
+/// Puts its task in now, whether it is due or off; that counts as no due time.
+pub fn run_now(app: &App, tx: &Tx, id: Id<id::Schedule>, by: Planner) -> Result<Id<id::Task>> {
+    let schedule = get(tx, id)?;
+    let f = &schedule.fields;
+    let gone = || {
+        let say = "There is no such kind of task any more.";
+        Error::new(error::Kind::Conflict, "schedule_kind_gone", say)
+    };
+    let new = NewTask {
+        kind: kind_of(app, &f.kind).ok_or_else(gone)?.name,
+        target: (&f.target.0, f.target.1, &f.target.2),
+        input: f.input.clone(),
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let data = serde_json::json!({ "task": task, "owner": schedule.owner });
+    audit::append(
+        tx,
+        &app.vault,
+        by,
+        "schedule.run",
+        &format!("schedule {id} {}", f.name),
+        &data,
+    )?;
+    Ok(task)
+}
+
 type Put = (Option<Id<id::Task>>, &'static str, String);
 
 fn put_in(app: &App, tx: &Tx, schedule: &Schedule, due: Ms) -> Result<Put> {
@@ -255,9 +291,16 @@ fn put_in(app: &App, tx: &Tx, schedule: &Schedule, due: Ms) -> Result<Put> {
     let Some(kind) = kind_of(app, &f.kind) else {
         return Ok((None, "failed", format!("There is no kind of task {} any more.", f.kind)));
     };
+    let name = match kinds::target_kind(&f.target.0) {
+        Some(row) => match (row.name_of)(tx, f.target.1)? {
+            Some(name) => name,
+            None => return Ok((None, "failed", format!("{} is not there any more.", f.target.2))),
+        },
+        None => f.target.2.clone(),
+    };
     let new = NewTask {
         kind: kind.name,
-        target: (&f.target.0, f.target.1, &f.target.2),
+        target: (&f.target.0, f.target.1, &name),
         input: f.input.clone(),
     };
     let by = Planner::by_daemon();
@@ -291,6 +334,7 @@ mod tests {
         deadline: Duration::from_secs(60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: |_| {
             Ok(Outcome {
                 changed: 0,
@@ -319,7 +363,7 @@ mod tests {
         Fields {
             name: name.into(),
             kind: "test.work".into(),
-            target: ("server".into(), name.len() as i64, "web".into()),
+            target: ("thing".into(), name.len() as i64, "web".into()),
             input: serde_json::json!({ "force": true }),
             cron: "30 2 * * *".into(),
             zone: "Europe/Berlin".into(),

@@ -258,7 +258,7 @@ pub(super) fn ours(e: Error) -> Error {
 }
 
 /// Is the error temporary? Not if a key, password or permission must change first.
-pub(super) fn may_pass(e: &Error) -> bool {
+pub fn may_pass(e: &Error) -> bool {
     [
         "ssh_refused",
         "ssh_no_route",

@@ -19,6 +19,7 @@ mod progress;
 #[path = "tests.rs"]
 mod stories;
 
+use crate::access::Right;
 use crate::base::clock::Ms;
 use crate::base::error::{self, Error, Result};
 use crate::base::id::{self, Id};
@@ -42,6 +43,8 @@ pub struct Kind {
     pub deadline: Duration,
     /// Retry policy.
     pub tries: Tries,
+    /// May it be scheduled by people, and by whom?
+    pub by_clock: Option<ByClock>,
     /// Resources besides its own target, by the target's id. Determined again when it is about to begin: they may have
     /// changed.
     pub locks: fn(&Conn, i64) -> Result<Vec<Resource>>,
@@ -57,6 +60,15 @@ impl Kind {
 
     /// [`Kind::locks`] of kinds that need only their target.
     pub const TARGET_ONLY: fn(&Conn, i64) -> Result<Vec<Resource>> = |_, _| Ok(Vec::new());
+}
+
+/// A kind of task that people may have put in by a [schedule](crate::schedule::stored), with an empty input.
+#[derive(Debug, Clone, Copy)]
+pub struct ByClock {
+    /// The kind of its targets: a [`TargetKind`](crate::kinds::TargetKind).
+    pub target: &'static str,
+    /// What it takes to have such a schedule: the same as to put the task in.
+    pub right: Right,
 }
 
 /// Usual duration of a kind. The longer, the fewer workers the class may use.

@@ -24,6 +24,7 @@ static OPEN: LazyLock<Mutex<BTreeSet<i64>>> = LazyLock::new(Mutex::default);
 /// Whoever puts tasks in.
 const ANNA: By = By {
     actor: "anna",
+    via: "",
     ip: "",
     request_id: "",
     client_request_id: "",
@@ -68,6 +69,7 @@ const fn kind(name: &'static str, class: Class, run: fn(&Run) -> Result<Outcome>
         class,
         deadline: Duration::from_secs(60),
         tries: Tries::ONCE,
+        by_clock: None,
         locks: Kind::TARGET_ONLY,
         run,
     }

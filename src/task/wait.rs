@@ -3,6 +3,7 @@
 
 use super::{Status, Task, claim, conflict, queries, queue};
 use crate::access::Allowed;
+use crate::access::allowed::CLI;
 use crate::access::right::{Deploy, Servers};
 use crate::app::App;
 use crate::audit::{self, By};
@@ -126,6 +127,10 @@ fn decide(app: &App, tx: &Tx, id: Id<id::Task>, action: &str, why: &str, by: By)
             "task_not_waiting",
             format!("Task {id} does not wait for an approval."),
         ));
+    }
+    if by.via == CLI {
+        let say = "A person with an account has to decide on this: the command line is none.";
+        return Err(Error::new(Kind::Forbidden, "cli_approval", say));
     }
     if task.created_by == by.actor {
         let say = "The person who asked for a task cannot approve it. Another person must.";

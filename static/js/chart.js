@@ -1,7 +1,7 @@
 // Area charts on <canvas>. Axis from zero for shares, gaps stay gaps, a band from lowest to highest where the points are
 // averages, every chart readable by keyboard and as a table.
 import { $, $$, clamp, el, html, ink } from './dom.js';
-import { clock, clockDay, clockSeconds, unit } from './format.js';
+import { clock, clockDay, clockSeconds, local, unit } from './format.js';
 import { t } from './words.js';
 import { fit, path, runs } from './canvas.js';
 
@@ -182,7 +182,7 @@ class Chart {
     }
   }
 
-  // Round steps of time; a day and a time need more room.
+  // Round steps of time by the reader's clocks; a day and a time need more room.
   drawTimes(w, h) {
     const { t0, dt } = this.data, { left, width, bottom } = this.box;
     const x = this.x, colours = this.colours(), span = dt * (this.count - 1);
@@ -190,7 +190,10 @@ class Chart {
     const steps = TICKS.map(minutes => minutes * MINUTE);
     const step = steps.find(s => span / s <= Math.max(2, width / room)) || steps.at(-1);
     x.textAlign = 'center';
-    for (let at = Math.ceil(t0 / step) * step; at <= t0 + span; at += step) {
+    const ahead = at => local(at) - Math.floor(at / 1e3) * 1e3;
+    for (let wall = Math.ceil(local(t0) / step) * step; ; wall += step) {
+      const at = wall - ahead(wall - ahead(t0));
+      if (at > t0 + span) break;
       const px = left + (at - t0) / span * width;
       if (px < left + 12 || px > w - 18) continue;
       x.fillStyle = colours.text;

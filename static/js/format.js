@@ -54,6 +54,14 @@ const second = format({ hour: '2-digit', minute: '2-digit', second: '2-digit' })
 const date = format({ day: 'numeric', month: 'short' });
 const moment = format({ day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
+// What the reader's clocks show at an instant, as the instant when clocks in UTC show the same.
+const digits = Object.fromEntries(['year', 'month', 'day', 'hour', 'minute', 'second'].map(name => [name, 'numeric']));
+const parts = new Intl.DateTimeFormat('en', { hourCycle: 'h23', timeZone: zone, ...digits });
+export const local = at => {
+  const p = Object.fromEntries(parts.formatToParts(at).map(({ type, value }) => [type, +value]));
+  return Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second);
+};
+
 // A time on an axis that spans so many ms; to the second; with its day.
 export const clock = (at, span = 0) => (span > 3 * DAY ? date : span > DAY ? moment : time).format(at);
 export const clockSeconds = at => second.format(at);

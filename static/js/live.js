@@ -7,7 +7,7 @@ import { t } from './words.js';
 import { api, rethrow } from './api.js';
 
 // A stream that has nothing to tell sends a ping so often; the page is told by the server.
-const HEARTBEAT_MS = html.dataset.heartbeat * 1000 || 15e3;
+const HEARTBEAT_MS = html.dataset.heartbeat * 1000;
 // The first event comes at once, and then one at every heartbeat at the latest.
 const FIRST_MS = HEARTBEAT_MS / 3, QUIET_MS = HEARTBEAT_MS * 4 / 3, STALE_MS = HEARTBEAT_MS * 5 / 3;
 const POLL_MS = 10e3, POLL_MAX_MS = 60e3, HIDDEN_MS = 60e3;
@@ -70,8 +70,8 @@ function poll(path, every, use) {
 }
 
 // A stream of events. If it is silent for longer than a heartbeat it is reconnected; if it was silent from the start twice
-// (buffered by a proxy, or too many streams), `leave` switches to polling. A ping counts like any other event. `on` has the
-// handlers by event.
+// (buffered by a proxy, or too many streams), `leave` switches to polling. A ping (from older daemons: a beat) counts like
+// any other event. `on` has the handlers by event.
 function hear(url, on, leave) {
   let source, timer, silences = 0;
   const events = Object.entries({ ping: () => {}, beat: () => {}, ...on });

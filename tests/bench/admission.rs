@@ -60,6 +60,7 @@ fn guards(house: &House, what: &str, headers: Vec<(String, String)>) {
         is_listed_origin: false,
         id: "r".into(),
         client_id: String::new(),
+        control: None,
     };
     let right: Right = may(Read, Servers);
     let mut times = Vec::with_capacity(REQUESTS);

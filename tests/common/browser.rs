@@ -1,4 +1,4 @@
-//! The plainest possible browser: no script, cookies, forms.
+//! A minimal browser: cookies and forms, no scripts.
 
 use super::{ADMIN, House, PATIENCE};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 impl House {
-    /// Where nobody has signed in.
+    /// A browser without a session.
     pub fn browser(&self) -> Browser {
         Browser {
             at: self.address,
@@ -16,7 +16,7 @@ impl House {
         }
     }
 
-    /// Where the administrator has signed in.
+    /// A browser with a session of the administrator.
     pub fn browser_of_admin(&self) -> Browser {
         let mut browser = self.browser();
         browser.sign_in(ADMIN, &self.password);
@@ -32,7 +32,7 @@ pub struct Browser {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// What it shows.
+/// A page.
 pub struct Page {
     pub status: u16,
     pub headers: Vec<(String, String)>,
@@ -138,7 +138,7 @@ impl Browser {
         }
     }
 
-    /// Asks again until the page says so.
+    /// Reloads until the page contains the text.
     pub fn wait_for(&mut self, path: &str, good: impl Fn(&Page) -> bool) -> Page {
         let until = Instant::now() + PATIENCE;
         loop {

@@ -1,4 +1,4 @@
-//! A client that does exactly what it is told: one connection, kept alive, JSON in and out, and live streams.
+//! A plain HTTP client: one kept-alive connection, JSON requests and answers, event streams.
 
 use serde_json::Value;
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for an answer: a long poll takes 25 s.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
-/// Who speaks.
+/// Credentials of a client.
 #[derive(Clone, Default)]
 pub enum Who {
     #[default]
@@ -21,14 +21,14 @@ pub enum Who {
 }
 
 impl Who {
-    /// Of a sign-in's answer.
+    /// The access token of a sign-in's answer.
     #[track_caller]
     pub fn bearer(answer: &Answer) -> Who {
         assert_eq!(answer.status, 200, "{}", answer.text());
         Who::Bearer(answer.json()["access_token"].as_str().unwrap().into())
     }
 
-    /// Of a sign-in's answer; the CSRF token is taken from a page, as a browser does.
+    /// The cookie of a sign-in's answer; the CSRF token is taken from a page, as a browser does.
     #[track_caller]
     pub fn cookie(answer: &Answer, at: SocketAddr) -> Who {
         let (name, value) = answer.cookie();
@@ -50,7 +50,7 @@ pub struct Client {
     kept: RefCell<Option<BufReader<TcpStream>>>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -88,6 +88,7 @@ impl Answer {
     pub fn fails(&self, status: u16, code: &str) -> Value {
         let body = self.is(status);
         assert_eq!(body["error_code"], code, "{body}");
+        assert_eq!(body["detail"] == "Unauthorized", status == 401, "{body}");
         body
     }
 
@@ -173,7 +174,7 @@ impl Client {
         )
     }
 
-    /// Of a server that may die meanwhile.
+    /// For a server that may be killed during the request.
     pub fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
         let bytes = body.to_string();
         let request = self.request("POST", path, Some(("application/json", bytes.as_bytes())));
@@ -237,9 +238,14 @@ impl Client {
         };
         let length = answer.header("content-length").map(|n| n.parse::<usize>().unwrap());
         if method != "HEAD" && status != 204 && status != 304 {
-            let length = length.ok_or_else(|| std::io::Error::other("an answer without a length"))?;
-            answer.body.resize(length, 0);
-            from.read_exact(&mut answer.body)?;
+            match (length, answer.header("transfer-encoding")) {
+                (Some(length), None) => {
+                    answer.body.resize(length, 0);
+                    from.read_exact(&mut answer.body)?;
+                }
+                (None, Some("chunked")) => answer.body = chunks(&mut from)?,
+                _ => return Err(std::io::Error::other("an answer without a length")),
+            }
         }
         if answer.header("connection") != Some("close") {
             *self.kept.borrow_mut() = Some(from);
@@ -274,6 +280,23 @@ fn connect(at: SocketAddr) -> TcpStream {
     socket.set_read_timeout(Some(ANSWER_MAX)).unwrap();
     socket.set_nodelay(true).unwrap();
     socket
+}
+
+/// A body in chunks up to the last one, which tells that it is whole (RFC 9112 §7.1).
+fn chunks(from: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        let size = usize::from_str_radix(line.trim_end(), 16).map_err(|_| ErrorKind::UnexpectedEof)?;
+        let mut chunk = vec![0; size + 2];
+        from.read_exact(&mut chunk)?;
+        assert!(chunk.ends_with(b"\r\n"));
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
 }
 
 fn read_head(from: &mut impl BufRead) -> std::io::Result<(u16, Vec<(String, String)>)> {
@@ -320,10 +343,10 @@ pub struct Sse {
 }
 
 impl Sse {
-    /// The next event but for beats; `None` at the stream's end, or when nothing comes within `limit`.
+    /// The next event except pings; `None` at the stream's end, or when nothing comes within `limit`.
     pub fn next(&mut self, limit: Duration) -> Option<Event> {
         let until = Instant::now() + limit;
-        std::iter::from_fn(|| self.event(until)).find(|event| event.name != "beat")
+        std::iter::from_fn(|| self.event(until)).find(|event| event.name != "ping")
     }
 
     /// The next one, whatever it is.

@@ -1,4 +1,4 @@
-//! Made-up input: the same in every run of `tests/run`, more and other in `tests/long`.
+//! Generated input: the same in every run of `tests/run`, more and different in `tests/long`.
 
 /// A xorshift generator (Vigna's xorshift64*, the upper bits).
 pub struct Dice(u64);

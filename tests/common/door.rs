@@ -1,6 +1,6 @@
-//! A server that shows its host key and lets nobody in: as much of SSH (RFC 4253, RFC 8731) as comes before the key is
-//! judged. It needs no cryptography: `ssh-keyscan` hangs up as soon as it has the key, `ssh` when the key is not the
-//! accepted one, or else at the signature, which is made up. It may be told to keep its callers waiting.
+//! An ssh server that shows its host key and accepts no login: the part of SSH (RFC 4253, RFC 8731) before the key is
+//! verified. It needs no cryptography: `ssh-keyscan` closes the connection once it has the key, `ssh` when the key is not
+//! the accepted one, or else at the signature, which is invalid. It can keep clients waiting.
 
 use lamplighter::base::text;
 use ring::digest;
@@ -21,15 +21,15 @@ struct Shared {
     moved: Condvar,
 }
 
-/// How it treats who comes to log in.
+/// Behaviour towards logins.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum ServerBehaviour {
-    /// As said above.
+    /// An invalid signature, as described above.
     #[default]
     Shows,
-    /// It knows no cipher of this century.
+    /// Offers only obsolete ciphers.
     Ancient,
-    /// It hangs up in the middle.
+    /// Closes the connection in the middle.
     HangsUp,
 }
 
@@ -45,7 +45,7 @@ struct State {
 }
 
 impl Door {
-    /// Shows the key made of this byte.
+    /// Shows a key derived from this byte.
     pub fn new(key: u8) -> Door {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -69,7 +69,7 @@ impl Door {
         Door { port, shared }
     }
 
-    /// From now on callers wait without a word.
+    /// From now on clients get no answer.
     pub fn shut(&self) {
         self.change(|s| s.shut = true);
     }
@@ -79,27 +79,27 @@ impl Door {
         self.change(|s| s.logins_held = true);
     }
 
-    /// Who waits is answered, and who comes.
+    /// Answers waiting and new clients.
     pub fn open(&self) {
         self.change(|s| (s.shut, s.logins_held) = (false, false));
     }
 
-    /// Another key.
+    /// Changes the key.
     pub fn rekey(&self, key: u8) {
         self.change(|s| s.key = [key; 32]);
     }
 
-    /// Other manners.
+    /// Changes the behaviour.
     pub fn behave(&self, manner: ServerBehaviour) {
         self.change(|s| s.manner = manner);
     }
 
-    /// How many wait now.
+    /// Number of waiting clients.
     pub fn waiting(&self) -> usize {
         self.shared.state.lock().unwrap().waiting
     }
 
-    /// How many have come to log in, so far.
+    /// Number of logins so far.
     pub fn logins(&self) -> usize {
         self.shared.state.lock().unwrap().logins
     }
@@ -134,7 +134,7 @@ impl Drop for Door {
 }
 
 impl Shared {
-    /// Hanging up on us is the usual end.
+    /// Errors are ignored: clients usually close the connection.
     fn answer(&self, mut caller: TcpStream) -> io::Result<()> {
         self.wait_while(|s| s.shut)?;
         caller.set_read_timeout(Some(Duration::from_secs(20)))?;

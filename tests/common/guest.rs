@@ -1,4 +1,4 @@
-//! Somebody who is signed in, for tests of the edge alone: with a database of their own.
+//! A signed-in user with a database of their own, for tests of the edge alone.
 
 use lamplighter::access::right::{Events, Read, may};
 use lamplighter::access::{Actor, Client, Origin, Place, SignIn, Standing, account, session};

@@ -1,4 +1,4 @@
-//! The servers of the lab (`tests/lab`), as a test sees them.
+//! Servers of the lab (`tests/lab`) for tests.
 
 use super::{Client, House, eventually, said};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ fn ran(command: &mut Command) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// As root on the host itself, not over ssh. What it prints; it must go well.
+/// Runs a script as root on the host, not over ssh; returns its output. It must succeed.
 pub fn on(host: &str, command: &str) -> String {
     script("on", &["--direct", host, "sh", "-c", command])
         .trim()
@@ -44,10 +44,10 @@ pub fn address(host: &str) -> String {
     format!("10.77.0.{}", above + host[1..].parse::<u8>().unwrap())
 }
 
-/// The hosts are shared by the stories of a file: one story at a time.
+/// The hosts are shared by the tests of a file: one test at a time.
 static LAB: Mutex<()> = Mutex::new(());
 
-/// Servers of the lab with clean disks. Healed when dropped.
+/// Servers of the lab with clean disks; reset on drop.
 pub struct Hosts(
     pub &'static [&'static str],
     #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
@@ -190,7 +190,7 @@ socketserver.ThreadingTCPServer((\"{at}\", {port}), H).serve_forever()'"
     });
 }
 
-/// A house with these hosts as servers 1, 2, …, and the lab's name servers and ACME server.
+/// A daemon with these hosts as servers 1, 2, …, and the lab's name servers and ACME server.
 pub fn house(hosts: &Hosts) -> House {
     let house = House::new();
     let admin = house.admin();

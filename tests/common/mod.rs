@@ -1,4 +1,4 @@
-//! The house from outside: the real binary on a data folder of its own, and everybody who comes to its door.
+//! The daemon from outside: the real binary on a data folder of its own, and clients of all kinds.
 //!
 //! A [`House`] checks itself when it is dropped: the daemon stops on SIGTERM within 15 s and says 0, leaves no child, no
 //! key file, no socket, and no value that was named as [`House::canary`] stands in any log, output or database file.
@@ -36,15 +36,15 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than any wait of a story that goes well, on a machine of any load.
+/// Maximum wait in a test; longer than any wait that succeeds, even on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// What a stop may take.
+/// Maximum duration of a stop.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
 /// The administrator's login in every house.
 pub const ADMIN: &str = "root-admin";
 
-/// Waits until `look` gives something.
+/// Calls `look` until it returns something; fails after the maximum wait.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
@@ -59,7 +59,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 // ---- folders and programs --------------------------------------------------------------------------------------------
 
-/// A folder that is gone when dropped. Its path is short: sockets live below it.
+/// A temporary folder, removed on drop. Its path is short, since it holds sockets.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -86,7 +86,7 @@ impl Drop for Folder {
     }
 }
 
-/// The binary with nothing of our environment.
+/// The binary with an empty environment.
 pub fn lamplighter<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lamplighter"));
     command
@@ -103,7 +103,7 @@ pub fn run<S: AsRef<OsStr>>(args: &[S]) -> Output {
     run_with_input(args, "")
 }
 
-/// Runs a command with this on its standard input. A command that does not end is a daemon that should not run.
+/// Runs a command with this standard input. Fails if it does not end.
 #[track_caller]
 pub fn run_with_input<S: AsRef<OsStr>>(args: &[S], input: &str) -> Output {
     finish(lamplighter(args), input)
@@ -171,7 +171,7 @@ impl Daemon {
         self.said.lock().unwrap().clone()
     }
 
-    /// What stands behind `mark` in a line it has said or will say, up to the next space.
+    /// Waits for a line with `mark`; returns the word after it.
     #[track_caller]
     pub fn word_after(&mut self, mark: &str) -> String {
         let until = Instant::now() + PATIENCE;
@@ -203,7 +203,7 @@ impl Daemon {
         );
     }
 
-    /// Without a chance to tidy up.
+    /// Kills it (SIGKILL).
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -255,7 +255,7 @@ fn listen(from: impl Read + Send + 'static, to: &Arc<Mutex<String>>) {
 
 // ---- the daemon -----------------------------------------------------------------------------------------------------
 
-/// Which processes it has.
+/// Its processes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Processes {
     /// `serve`
@@ -274,13 +274,13 @@ pub struct House {
     pub password: String,
     rooms: Processes,
     env: Vec<(String, String)>,
-    /// Stands in place of the machine's `/etc/hosts`.
+    /// File mounted over `/etc/hosts`.
     names: Option<PathBuf>,
     /// `serve` or `run-api`, then `run-scheduler`.
     pub daemons: Vec<Daemon>,
     earlier: String,
     canaries: Mutex<Vec<String>>,
-    /// With the time of its login: a token lives a quarter of an hour, a story may live longer.
+    /// With the time of its sign-in: a token expires after 15 minutes, a test may take longer.
     admin: Mutex<Option<(Who, Instant)>>,
 }
 
@@ -302,7 +302,7 @@ impl House {
         let folder = Folder::new();
         let made = run(&["init-db", "--data-dir", folder.path().to_str().unwrap()]);
         assert!(made.status.success(), "{}", said(&made));
-        // A test asks more often than anybody else: how often one may is a story of its own.
+        // Rate limits are off: they have tests of their own (admission.rs).
         let db = rusqlite::Connection::open(folder.path().join("lamplighter.db")).unwrap();
         for rate in ["rate.api", "rate.signed_in"] {
             let set = "INSERT INTO settings (key, value, changed_at, changed_by) VALUES (?1, '0', 0, 'test')";
@@ -346,7 +346,7 @@ impl House {
         self.rooms = rooms;
     }
 
-    /// In a world where names mean what these lines of a hosts file say. `None` where nobody may mount anything.
+    /// With these lines as its hosts file; `None` without the permission to mount.
     pub fn with_names(lines: &str) -> Option<House> {
         let probe = Command::new("unshare").args(["-Urm", "true"]).status();
         if !probe.is_ok_and(|s| s.success()) {
@@ -360,7 +360,7 @@ impl House {
         Some(house)
     }
 
-    /// What names mean from now on.
+    /// Replaces the hosts file.
     pub fn set_names(&self, lines: &str) {
         fs::write(self.names.as_ref().unwrap(), lines).unwrap(); // the mounted file is this one, so it must stay
     }
@@ -433,7 +433,7 @@ impl House {
         self.daemons[0] = self.start_first();
     }
 
-    /// Power cut: nothing is tidied up.
+    /// Kills all processes, as a power cut does.
     pub fn kill(&mut self) {
         self.daemons.iter_mut().for_each(Daemon::kill);
         self.earlier += &self.daemons.iter().map(Daemon::said).collect::<String>();
@@ -457,12 +457,17 @@ impl House {
         self.earlier.clone() + &self.daemons.iter().map(Daemon::said).collect::<String>()
     }
 
-    /// This value must never be seen again.
+    /// Registers a secret that must not appear in any output or file.
     pub fn canary(&self, value: impl Into<String>) -> String {
         let value = value.into();
         assert!(value.len() >= 6, "too short to look for");
         self.canaries.lock().unwrap().push(value.clone());
         value
+    }
+
+    /// All values that must never be seen.
+    pub fn secrets(&self) -> Vec<String> {
+        self.canaries.lock().unwrap().clone()
     }
 
     /// Makes an account with `create-admin`; gives its password.
@@ -539,7 +544,7 @@ impl House {
             .unwrap_or_else(|| panic!("no {kind} of server {server}: {list}"))
     }
 
-    /// A connection to one of its files, for what only the file tells.
+    /// A connection to one of its databases, for what the API does not show.
     pub fn database(&self, name: &str) -> rusqlite::Connection {
         rusqlite::Connection::open(self.folder.path().join(name)).unwrap()
     }
@@ -555,11 +560,11 @@ impl House {
         .unwrap();
         let master = vault::read_master_key(&self.folder.path().join("master.key")).unwrap();
         let vault = Vault::open(&db, &master).unwrap();
-        audit::verify(&db, &vault).unwrap()
+        audit::verify(&db, &vault, None).unwrap().map(|head| head.seq)
     }
 }
 
-/// What a server needs to be added; nothing answers at its Glances port, and nobody asks there for an hour.
+/// Fields of a new server; nothing listens on its Glances port, and its poll interval is one hour.
 pub fn server(name: &str, port: u16) -> Value {
     json!({
         "name": name, "host": "127.0.0.1", "ssh_port": port, "username": "root", "password": "some password",
@@ -586,7 +591,7 @@ impl Drop for House {
         assert_eq!(working_in(&run), Vec::<String>::new(), "processes left");
         let mut places: Vec<(String, Vec<u8>)> = vec![("what it said".into(), self.said().into_bytes())];
         for file in files(self.folder.path()) {
-            // The key is where it must be, the reserve is 8 MiB of zeros; all else must be of no use to a thief.
+            // Except the master key file and the 8 MiB reserve of zeros, no file may contain a secret.
             if !file.ends_with("master.key") && !file.ends_with("reserve") {
                 places.push((file.display().to_string(), fs::read(&file).unwrap()));
             }
@@ -629,8 +634,7 @@ fn working_in(dir: &Path) -> Vec<String> {
     out
 }
 
-/// In which form a secret stands in these bytes, if it does: plain, base64 (also in the midst of a longer text), hex or
-/// percent.
+/// Form in which the bytes contain a secret, if they do: plain, base64 (at any offset), hex or percent-encoded.
 pub fn found_in(bytes: &[u8], secret: &str) -> Option<&'static str> {
     let holds = |form: &str| {
         let form = form.as_bytes();
@@ -643,7 +647,7 @@ pub fn found_in(bytes: &[u8], secret: &str) -> Option<&'static str> {
     for coder in [text::base64 as fn(&[u8]) -> String, text::base64url] {
         for shift in 0..3 {
             let coded = coder(&[&vec![0; shift][..], raw].concat());
-            // What depends on the neighbours is left out.
+            // Characters that depend on neighbouring bytes are left out.
             let inner = (shift * 4).div_ceil(3)..(shift + raw.len()) * 4 / 3;
             if coded.get(inner).is_some_and(|form| form.len() >= 8 && holds(form)) {
                 return Some("base64");

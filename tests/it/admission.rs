@@ -1,5 +1,5 @@
-//! Who may come in at all, how often, and from the pages of which sites; and that no request, however it is mangled, does
-//! the daemon any harm. Everything is asked of a running daemon. Other addresses than loopback are those of a trusted proxy.
+//! Allowed client addresses, rate limits, CORS; and malformed requests, which must not harm the daemon. All tests use a
+//! running daemon. Client addresses other than loopback come through a trusted proxy.
 
 use crate::common;
 use crate::edge::mutant;
@@ -31,7 +31,7 @@ fn a_stranger_may_ask_so_often_and_pays_for_nobody_else() {
     let admin = house.admin();
     set(&admin, json!({ "rate.api": 5 })).is(200);
     let stranger = |address: &str| from(house.client(), address);
-    // All that counts, refused or not, there or not.
+    // These requests are counted, refused or not, existing or not.
     let one = stranger("192.0.2.1");
     for (path, status) in [
         ("/api/servers", 401),
@@ -61,7 +61,7 @@ fn a_stranger_may_ask_so_often_and_pays_for_nobody_else() {
         429
     );
     assert_eq!(one.get("/nothing").status, 429);
-    // What does not count is there all the same.
+    // Requests that are not counted still work.
     let style = stranger("192.0.2.2").get("/login").text();
     let style = style
         .split('"')
@@ -73,7 +73,7 @@ fn a_stranger_may_ask_so_often_and_pays_for_nobody_else() {
             assert_eq!(one.get(path).status, 200, "{path}");
         }
     }
-    // Others are counted by themselves, those of one IPv6 line together; who is signed in is no stranger.
+    // Each address is counted separately, an IPv6 /64 as one; signed-in users have their own count.
     assert_eq!(stranger("192.0.2.3").get("/login").status, 200);
     for n in 1..=5 {
         assert_eq!(stranger(&format!("2001:db8::{n}")).get("/login").status, 200);
@@ -81,7 +81,7 @@ fn a_stranger_may_ask_so_often_and_pays_for_nobody_else() {
     assert_eq!(stranger("2001:db8::ffff:6").get("/login").status, 429);
     assert_eq!(stranger("2001:db8:0:1::1").get("/login").status, 200);
     from(house.admin(), "192.0.2.1").get("/api/servers").is(200);
-    // 0 is without bound, at once.
+    // 0 means no limit, at once.
     set(&admin, json!({ "rate.api": 0 })).is(200);
     for _ in 0..20 {
         assert_eq!(one.get("/login").status, 200);
@@ -125,7 +125,7 @@ fn a_listed_page_may_ask_with_a_token_and_never_with_a_cookie() {
         asks.send("OPTIONS", "/api/groups", None)
     };
     let group = |name: &str| json!({ "name": name });
-    // Nobody is listed: nothing of CORS is said, and other sites' pages change nothing.
+    // Without listed origins there are no CORS headers, and cross-site changes are refused.
     let silent = preflight(house.client().with("Origin", PANEL));
     assert_eq!((silent.status, silent.header(ALLOWED)), (405, None));
     let cross = token().with("Origin", PANEL).with("Sec-Fetch-Site", "cross-site");
@@ -195,7 +195,7 @@ fn a_listed_page_may_ask_with_a_token_and_never_with_a_cookie() {
         assert_eq!(page.get("/api/groups").header(ALLOWED), None, "{other}");
         assert_eq!(preflight(house.client().with("Origin", other)).status, 405, "{other}");
     }
-    // A cookie is for our own pages, whoever is listed; and without any proof nothing is changed.
+    // Cookies are never accepted from other origins; without credentials nothing is changed.
     let cookie = Who::cookie(&answer, house.address);
     let with_cookie = house
         .client()
@@ -235,7 +235,7 @@ fn only_from_the_addresses_that_may_come_in_anything_is_to_be_had() {
         assert_ne!(admin("10.9.9.9").get(path).status, 403, "{path}");
         assert_ne!(admin("2001:db8::5").get(path).status, 403, "{path}");
     }
-    // The proxy's word about a client counts from its near end; this machine itself always may.
+    // `X-Forwarded-For` is read from its last entry; this machine itself is always allowed.
     admin("10.1.1.1, 192.0.2.1")
         .get("/api/servers")
         .fails(403, "address_not_allowed");
@@ -248,7 +248,7 @@ fn only_from_the_addresses_that_may_come_in_anything_is_to_be_had() {
 fn a_proxy_that_nobody_named_brings_nobody_in() {
     let house = House::with(Processes::ApiOnly, &[]);
     set(&house.admin(), json!({ "web.allow_from": "10.0.0.0/8" })).is(200);
-    // It speaks for somebody: that it is on this machine does not help.
+    // A local proxy's client counts, not the proxy's own address.
     let odd = house.client().with("Via", "1.1 somebody");
     odd.get("/login").fails(403, "address_not_allowed");
     assert_eq!(house.client().get("/login").status, 200);
@@ -295,7 +295,7 @@ fn ten_thousand_mangled_requests_leave_the_daemon_as_it_was() {
     let seeds: Vec<&str> = seeds.iter().map(String::as_str).collect();
     let pid = house.daemons[0].pid();
     let threads_and_files = || ["task", "fd"].map(|what| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count());
-    // All that is opened once and kept is opened by the first of them.
+    // The first round opens whatever stays open.
     mangle(&house, &seeds, 100);
     let before = threads_and_files();
     mangle(&house, &seeds, rounds(2_500));
@@ -315,7 +315,7 @@ fn ten_thousand_mangled_requests_leave_the_daemon_as_it_was() {
     assert!(kb < 200_000, "{kb} kB");
 }
 
-/// So many from each of four clients at once; none may be a fault of ours.
+/// Sends this many from each of four clients in parallel; no answer may be a 5xx.
 fn mangle(house: &House, seeds: &[&str], count: usize) {
     thread::scope(|scope| {
         for seed in 1..=4 {
@@ -325,7 +325,7 @@ fn mangle(house: &House, seeds: &[&str], count: usize) {
                     let request = mutant(&mut dice, seeds);
                     let mut socket = TcpStream::connect(house.address).unwrap();
                     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-                    // It may hang up in the middle.
+                    // It may close the connection in the middle.
                     let _ = socket.write_all(&request);
                     let _ = socket.shutdown(Shutdown::Write);
                     let mut said = Vec::new();

@@ -1,4 +1,4 @@
-//! What needs a person: raised by what happened, seen, taken notice of, and gone when it is over.
+//! Alerts: raised by events, shown, acknowledged, resolved.
 
 use crate::common;
 
@@ -45,7 +45,7 @@ fn a_stolen_refresh_token_is_a_critical_alert() {
         house.client().post("/api/auth/refresh", &body).is(expected)
     };
     refresh(200);
-    // Its ten seconds of grace are over.
+    // The grace period of ten seconds is over.
     house
         .database("lamplighter.db")
         .execute("UPDATE refresh_tokens SET used_at = used_at - 11000", [])
@@ -74,7 +74,7 @@ fn a_stolen_refresh_token_is_a_critical_alert() {
     for key in ["first_at", "last_at"] {
         assert!(alert[key].as_str().unwrap().ends_with('Z'), "{alert}");
     }
-    // Whose it is, and from where it was used, is for administrators; that it happened is for all, wherever they look.
+    // Login and address are shown to administrators only; the alert itself to everybody, in every view.
     house
         .admin()
         .post(
@@ -162,7 +162,7 @@ fn a_changed_host_key_is_raised_once_acknowledged_once_and_over_when_the_key_is_
     assert!(seen["acked_at"].is_string());
     admin.post(&ack, &json!({})).fails(409, "alert_not_firing");
 
-    // Again the same: no second alert, and nobody has to say again that they have seen it.
+    // A repetition: no second alert, and the acknowledgement stays.
     check(&house, id);
     let again = eventually("it is counted", || {
         Some(admin.get(&path).is(200)).filter(|a| a["count"] == 2)

@@ -1,4 +1,4 @@
-//! Signing in and out, as people, scripts and thieves do it.
+//! Sign-in and sign-out by browsers, programs and attackers.
 
 use crate::common;
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A house behind a proxy that it trusts: each story may come from addresses of its own.
+/// A daemon behind a trusted proxy, so that each test has client addresses of its own.
 fn behind_a_proxy() -> House {
     House::with(Processes::One, &[("LAMPLIGHTER_TRUSTED_PROXIES", "127.0.0.1")])
 }
@@ -74,7 +74,7 @@ fn behind_tls_the_cookie_is_bound_to_this_host_and_to_tls() {
         cookie.starts_with("__Host-lamplighter=") && cookie.contains("; Secure"),
         "{cookie}"
     );
-    // Whoever speaks for a stranger is not believed.
+    // `X-Forwarded-For` from an untrusted peer is ignored.
     let stranger = House::new();
     let answer = stranger
         .client()
@@ -136,7 +136,7 @@ fn what_is_missing_or_too_much_is_told_by_field() {
         answer.is(422);
         assert_eq!(answer.wrong_fields(), [field], "{}", answer.text());
     }
-    // More than anybody needs to sign in is not even read.
+    // Oversized bodies are refused unread.
     let flood = json!({ "login": ADMIN, "password": "x".repeat(100_001) });
     from(&house, "192.0.2.98")
         .post("/api/auth/login", &flood)
@@ -169,7 +169,7 @@ fn the_sixth_wrong_try_waits_and_only_those_concerned_wait() {
     from(&house, "192.0.2.2")
         .post("/api/auth/login", &credentials("anna", &anna))
         .is(200); // others do not
-    // Nobody invents addresses behind our back: the proxy's own entry counts, which is the last.
+    // Of `X-Forwarded-For` only the last entry counts, which the proxy itself wrote.
     let forged = from(&house, "203.0.113.77, 192.0.2.1").post("/api/auth/login", &credentials("anna", &anna));
     forged.fails(429, "too_many_sign_ins");
 }
@@ -184,14 +184,14 @@ fn nobody_can_keep_another_from_signing_in() {
             .post("/api/auth/login", &credentials(login, password))
             .status
     };
-    // From one address, where signing in as oneself between the guesses is of no use …
+    // From one address; signing in successfully in between does not reset the count …
     for guess in 0..4 {
         assert_eq!(try_from("198.51.100.7", ADMIN, &format!("guess {guess}")), 401);
         assert_eq!(try_from("198.51.100.7", "mallory", &mallory), 200);
     }
     assert_eq!(try_from("198.51.100.7", ADMIN, "guess 5"), 401);
     assert_eq!(try_from("198.51.100.7", ADMIN, "guess 6"), 429);
-    // … and from many fresh networks at once, while the owner signs in from where nobody knows them.
+    // … and from many networks at once, while the owner signs in from an unknown device.
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         for n in 0..10 {
@@ -336,7 +336,7 @@ fn a_refresh_token_never_forks() {
     let further = next(refresh("mine", &mine));
     refresh("mine", &token).fails(401, "refresh_token_dead");
     refresh("mine", &further).fails(401, "refresh_token_dead");
-    // The answer that was lost turns up.
+    // The lost answer is used after all.
     let token = first();
     let lost = next(refresh("mine", &token));
     let again = next(refresh("mine", &token));
@@ -384,7 +384,7 @@ fn signing_out_ends_the_session_and_the_refresh_token() {
             .fails(401, "refresh_token_dead");
     }
 
-    // By the page's button, too.
+    // The same by the page's button.
     let browser = house
         .client()
         .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
@@ -488,7 +488,7 @@ fn forged_and_stale_access_tokens_open_nothing() {
         signed(&|c| c["typ"] = json!("refresh")),
         signed(&|c| c["iss"] = json!("somebody")),
         signed(&|c| c["sub"] = json!(999)),
-        signed(&|c| c["generation"] = json!(0)),
+        signed(&|c| c["family"] = json!("nobody")),
         signed(&|c| drop(c.as_object_mut().unwrap().remove("exp"))),
         format!(
             "{body}.{}",

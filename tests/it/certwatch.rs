@@ -10,7 +10,7 @@ use rusqlite::params;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
-/// Port 443 is root's (or whoever has CAP_NET_BIND_SERVICE); `tests/run` runs as root. Nobody else can play a web server.
+/// Port 443 needs root or CAP_NET_BIND_SERVICE; `tests/run` runs as root.
 fn may_serve() -> bool {
     let free = std::net::TcpListener::bind("127.0.0.1:443").map(drop);
     match free {
@@ -22,7 +22,7 @@ fn may_serve() -> bool {
     }
 }
 
-/// A house with domains that are deployed on servers, as far as its rows go.
+/// A daemon with domains that are deployed according to its rows.
 struct Street {
     house: House,
     admin: Client,
@@ -39,7 +39,7 @@ impl Street {
         Street { house, admin }
     }
 
-    /// The certificate authority that this place uses is one of its own.
+    /// The ACME directory is that of a private CA.
     fn private_acme(&self) {
         let set = json!({ "acme.directory": "https://acme.lab.test:14000/dir" });
         self.admin.put("/api/settings", &set).is(200);
@@ -222,7 +222,7 @@ fn what_comes_near_its_last_third_is_renewed_by_the_house_but_not_tried_at_every
     let server = street.server("edge-21", "127.0.1.21");
     let name = "short.example";
     let domain = street.domain(name, &[server]);
-    // Each start begins with a beat.
+    // Each start begins with a run of the watch.
     let beat = |street: &mut Street, left: Option<Ms>| {
         if let Some(left) = left {
             shop.show(name, &aged(&ca, name, left));
@@ -426,7 +426,7 @@ fn a_chain_ends_where_its_first_certificate_ends() {
     assert!(alert.contains("“Lab R1” in its chain, to "), "{alert}");
     let page = street.page(domain);
     assert!(page.contains("“Lab R1” in its chain ends first"), "{page}");
-    // Over: nobody has to look twice at a clock.
+    // Expired: reported without a second check.
     let told = show(now - HOUR);
     let served = &told["served"][0];
     assert_eq!(

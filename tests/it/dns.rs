@@ -1,5 +1,5 @@
-//! Name servers as they are: honest, silent, lame, cut, noisy and hostile. Every scenario of the fixtures, on a server
-//! that misbehaves as told.
+//! The DNS client against correct, silent, lame, truncating and hostile name servers: every scenario of the fixtures on a
+//! server that misbehaves as described.
 
 use crate::fake;
 
@@ -63,7 +63,7 @@ fn every_case_of_the_fixtures_comes_to_what_it_must() {
                     "error: lame" => code == "lame",
                     "error: no NS" => code == "no_data",
                     "error" | "error, no endless loop" | "error (question does not match)" => state == State::Error,
-                    // A word between: what we chose among what is allowed.
+                    // Several results are allowed; this is the one we chose.
                     "error or ok over TCP" | "ok or timeout, other checks not held up" => code == "timeout",
                     "error or NS of the zone cut; a CNAME is not an NS"
                     | "error or follows to the target; shown which" => {
@@ -196,7 +196,7 @@ fn the_second_server_is_asked_when_the_first_one_fails() {
         .unwrap();
         assert_eq!(seen.state, State::Ok, "{rule}: {seen:?}");
     }
-    // A server that is off is told at once, and the word of the other one counts more than its silence.
+    // A refused connection is reported at once, and the other server's answer counts.
     let off = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     good.rule("shop-one.example.", json!({ "rcode": "SERVFAIL" }));
     let started = Instant::now();
@@ -206,7 +206,7 @@ fn the_second_server_is_asked_when_the_first_one_fails() {
     let seen = check(&resolver(&[off], &cancel), "shop-one.example", "dnspod").unwrap();
     assert_eq!(seen.code, "unreachable", "{seen:?}");
     assert!(started.elapsed() < Duration::from_secs(3));
-    // A word about the name itself is not asked for again.
+    // An answer about the name itself is not asked for again.
     let seen = check(
         &resolver(&[good.address, bad.address], &cancel),
         "gone.example",
@@ -378,7 +378,7 @@ fn without_recursion_only_the_servers_own_word_counts() {
     assert!(answer.authoritative && answer.records.len() == 2);
     assert!(matches!(&answer.records[0].data, Data::Ns(host) if host == "f1g1ns1.dnspod.net"));
     assert_eq!(ask("lame.example").unwrap_err().fault, DnsError::Lame);
-    // The same answer without the flag is hearsay.
+    // The same answer without the AA flag is not authoritative.
     server.spoil(|bytes| bytes[2] &= !0x04);
     assert_eq!(ask("shop-one.example").unwrap_err().fault, DnsError::Lame);
 }

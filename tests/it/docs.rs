@@ -82,8 +82,13 @@ fn the_lines_with_curl_work_as_they_stand() {
         looks.len(),
         new.len()
     );
-    // Nothing runs here, so there is no alert, no certificate and no delivery.
-    let none = ["/api/alerts/1'", "/api/certificates/1'"];
+    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule and no API token.
+    let none = [
+        "/api/alerts/1'",
+        "/api/certificates/1'",
+        "/api/schedules/1'",
+        "/api/tokens/1'",
+    ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);
         let mut shell = Command::new("sh");

@@ -1,5 +1,5 @@
-//! The edge from outside: a real edge on a loopback port, a real `tiny_http` behind it, and clients of every kind, most
-//! of them bad. Behind every story the harness checks that nothing is left open, held or in progress.
+//! The edge from outside: a real edge on a loopback port with a real `tiny_http` behind it, and many kinds of clients, most
+//! of them misbehaving. After every test the harness checks that nothing stays open, held or in progress.
 
 use crate::common::{Dice, rounds};
 use crate::guest;
@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::{Header, Request, Response, Server, StatusCode};
 
-/// Longer than any wait of a test that goes well, on a machine of any load.
+/// Maximum wait in a test; longer than any wait that succeeds, even on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 // ---- the setup: an edge, the inner server, a feed of events --------------------------------------------------------
@@ -559,7 +559,7 @@ fn who_asks_for_a_websocket_is_told_what_there_is_instead() {
         assert_eq!(body["error_code"], "no_websocket");
         assert!(body["detail"].as_str().unwrap().contains("/api/events/stream"));
     }
-    // A protocol that can be done without is, and HTTP/1.0 knows of none.
+    // An optional `Upgrade` is ignored, and HTTP/1.0 has none.
     assert_eq!(ask("1.1", "h2c").status, 200);
     assert_eq!(ask("1.0", "websocket").status, 200);
 }
@@ -749,7 +749,7 @@ fn only_the_hosts_that_are_ours_are_served() {
 
 // ---- bad clients -----------------------------------------------------------------------------------------------------
 
-/// Forms that some server somewhere reads otherwise than its neighbour. `@` stands for a request hidden behind.
+/// Request forms that servers interpret differently (request smuggling). `@` stands for a hidden second request.
 const FORMS: &[(&str, u16)] = &[
     // The attack tables of the platform and the security report.
     (
@@ -1032,7 +1032,7 @@ const SEEDS: [&str; 6] = [
     "DELETE /x%20y?q HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer x\r\nX-Request-Id: r\r\n\r\n",
 ];
 
-/// One of these requests with up to five changes that a request does not survive well.
+/// One of these requests with up to five damaging changes.
 pub fn mutant(dice: &mut Dice, seeds: &[&str]) -> Vec<u8> {
     const WORDS: [&str; 16] = [
         "\r\n",
@@ -1496,8 +1496,8 @@ fn a_quiet_stream_beats_and_an_old_one_ends() {
         config.limits.stream_age = Duration::from_millis(1500);
     });
     let mut client = events(&house, "");
-    let beat = "event: beat\ndata: {}\n\n";
-    client.up_to(&beat.repeat(3));
+    let ping = "event: ping\ndata: {}\n\n";
+    client.up_to(&ping.repeat(3));
     client.up_to(": end\n\n");
     assert!(client.at_end());
 }

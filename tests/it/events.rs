@@ -223,13 +223,13 @@ fn a_watched_answer_is_told_whole_and_then_as_it_changes() {
         }
     };
     assert_eq!(last["total"], 1);
-    let beat = loop {
-        let event = one.event(Instant::now() + SOON).expect("a beat where nothing changes");
-        if event.name == "beat" {
+    let ping = loop {
+        let event = one.event(Instant::now() + SOON).expect("a ping where nothing changes");
+        if event.name == "ping" {
             break event;
         }
     };
-    assert_eq!(beat.id, None);
+    assert_eq!(ping.id, None);
 }
 
 #[test]

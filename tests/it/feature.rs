@@ -4,7 +4,8 @@ use crate::common;
 
 use common::*;
 use lamplighter::access::right::{Edit, Read, Run, Settings, Tasks, Users, may};
-use lamplighter::base::clock::Duration;
+use lamplighter::app::App;
+use lamplighter::base::clock::{self, Duration};
 use lamplighter::base::error::{Error, Field, Result};
 use lamplighter::cli::{Command, Flag};
 use lamplighter::daemon::{self, FEATURES};
@@ -17,11 +18,12 @@ use lamplighter::http::reply::Reply;
 use lamplighter::http::request::Method::{Get, Post};
 use lamplighter::http::route::{Panel, route};
 use lamplighter::http::view::Prepared;
-use lamplighter::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
+use lamplighter::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy, Related, TargetKind};
 use lamplighter::lang::{Lang, words};
 use lamplighter::schedule::service::Service;
 use lamplighter::schedule::{Periodic, Work};
 use lamplighter::section::{self, Applying, Section};
+use lamplighter::series;
 use lamplighter::settings::Setting;
 use lamplighter::task::{self, queue};
 use serde_json::{Map, Value, json};
@@ -101,6 +103,14 @@ const FIREFLIES: Feature = Feature {
             Reply::json(&object(
                 json!({ "counted": counted, "panels": ctx.panels("fireflies", 7)? }),
             ))
+        })
+        .gives::<Map<String, Value>>(),
+        route(Get, "/api/jars/{name…}", may(Read, Users), |ctx| {
+            Reply::json(&object(json!({ "jar": ctx.arg(0) })))
+        })
+        .gives::<Map<String, Value>>(),
+        route(Get, "/api/jars/{name…}/lid", may(Read, Users), |ctx| {
+            Reply::json(&object(json!({ "lid_of": ctx.arg(0) })))
         })
         .gives::<Map<String, Value>>(),
         route(Post, "/api/fireflies/{id}/glow", may(Run, Tasks), |ctx| {
@@ -186,9 +196,11 @@ const FIREFLIES: Feature = Feature {
         class: task::Class::Quick,
         tries: task::Tries::ONCE,
         locks: task::Kind::TARGET_ONLY,
+        by_clock: None,
         deadline: Duration::from_secs(60),
         run: |run| {
             let commit = |tx: &Tx| count(tx, "task");
+            seen(run.app)?;
             assert_eq!(run.target(), 7);
             Ok(task::Outcome {
                 changed: 1,
@@ -273,12 +285,65 @@ const FIREFLIES: Feature = Feature {
         }),
     }],
     settings: &[MOST],
+    targets: &[TargetKind {
+        name: "firefly",
+        page: "/fireflies/",
+        name_of: |_, id| Ok((id == 7).then(|| "Lampyris".to_string())),
+        named: |_, name| Ok((name == "Lampyris").then_some(7)),
+        related: |_, id| Ok(vec![Related::to("firefly", id)]),
+    }],
+    subjects: &[&FIREFLY],
     react: Some(|_, tx, event| match event.kind.as_str() {
         "firefly.found" => count(tx, "reaction"),
         _ => Ok(()),
     }),
     ..Feature::named("fireflies")
 };
+
+/// What is observed of fireflies.
+static FIREFLY: series::Kind = series::Kind {
+    name: "firefly",
+    source: "eyes",
+    keys: &[
+        series::Key {
+            name: "glow",
+            unit: series::Unit::Percent,
+            part: "",
+            metric: "lamplighter_firefly_glow_ratio",
+            help: "How brightly it glows.",
+        },
+        series::Key {
+            name: "wing",
+            unit: series::Unit::Count,
+            part: "side",
+            metric: "lamplighter_firefly_wings",
+            help: "Its wings.",
+        },
+    ],
+    all: |_| Ok(vec![(7, "Lampyris".into())]),
+    name_of: |_, id| Ok((id == 7).then(|| "Lampyris".to_string())),
+    tagged: |_, _| Ok(Default::default()),
+    fingerprint: |_| Ok((1, 1)),
+    silence_max: |_, _| Ok(10 * clock::MINUTE),
+};
+
+fn seen(app: &App) -> Result<()> {
+    let value = |key, part, value| series::Value {
+        key,
+        part,
+        value,
+        is_kept: true,
+        of: None,
+    };
+    let values = vec![value(0, "", 25.0), value(1, "left", 2.0), value(1, "right", 2.0)];
+    let seen = series::Observation {
+        kind: &FIREFLY,
+        id: 7,
+        at_ms: clock::now(),
+        seen: series::Seen::Values(values),
+    };
+    series::Store::new(app.metrics.clone()).add(&[seen], |_| Ok(()))
+}
 
 const GLOW: &str = "firefly.glow";
 const MOST: Setting = Setting::of_number("fireflies.most", (1, 100), 7, "");
@@ -375,12 +440,38 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
         "{beats}"
     );
 
+    // A name with slashes at the end of a path, raw or as %2F; the longest suffix wins.
+    for (path, wanted) in [
+        ("garden", json!({ "jar": "garden" })),
+        ("garden/shed/7", json!({ "jar": "garden/shed/7" })),
+        ("garden%2Fshed", json!({ "jar": "garden/shed" })),
+        ("garden%2Fshed/lid", json!({ "lid_of": "garden/shed" })),
+        ("garden/shed/lid", json!({ "lid_of": "garden/shed" })),
+        ("lid", json!({ "jar": "lid" })),
+    ] {
+        assert_eq!(admin.get(&format!("/api/jars/{path}")).is(200), wanted, "{path}");
+    }
+    for path in ["garden//shed", "garden/../shed", "garden%2F..%2Fshed"] {
+        let status = admin.get(&format!("/api/jars/{path}")).status;
+        assert!([400, 404].contains(&status), "{path}: {status}");
+    }
+    assert_eq!(admin.get("/api/fireflies%2F7").status, 404);
+
     // Task.
     let task = admin.post("/api/fireflies/7/glow", &json!({})).is(200)["task_id"]
         .as_i64()
         .unwrap();
     assert_eq!(house.wait_for(task)["status"], "ok");
     counts("task", 1);
+
+    // What was observed of it is in the figures for others, as its kind says.
+    let figures = admin.get("/metrics").text();
+    for line in [
+        "# TYPE lamplighter_firefly_glow_ratio gauge\nlamplighter_firefly_glow_ratio{firefly=\"Lampyris\"} 0.25\n",
+        "\nlamplighter_firefly_wings{firefly=\"Lampyris\",side=\"left\"} 2\n",
+    ] {
+        assert!(figures.contains(line), "{figures}");
+    }
 
     // A section of the document: planned, refused, read in and taken to where it belongs, written out.
     let document = |glows: i64| json!({ "lamplighter": 1, "fireflies": [{ "name": "Lampyris", "glows": glows }] });
@@ -427,6 +518,19 @@ fn a_feature_brings_everything_along_without_a_line_elsewhere() {
         "who may not see fireflies sees no names of them"
     );
     assert!(admin.get("/api/alert-rules").text().contains("firefly.missing"));
+    // A silence of it keeps the alert quiet.
+    let draft = |target: &str| json!({ "target": target, "hours": 1 });
+    admin.post("/api/silences", &draft("firefly:8")).is(422);
+    let silence = admin.post("/api/silences", &draft("firefly:7")).is(201);
+    let target = json!({ "type": "firefly", "id": 7, "name": "Lampyris" });
+    assert_eq!(
+        (&silence["targets"], &silence["server_id"]),
+        (&json!([target]), &Value::Null)
+    );
+    eventually("the silence", || {
+        alerts("firing").filter(|alert| alert["quiet"]["silence_id"] == silence["id"])
+    });
+    assert!(admin.get("/silences").text().contains("href=\"/fireflies/7\""));
     assert_eq!(admin.post("/api/fireflies/7/found", &json!({})).status, 204);
     eventually("its end", || alerts("resolved"));
     counts("reaction", 1);

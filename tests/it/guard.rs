@@ -1,4 +1,4 @@
-//! Every address of the route table, asked by everybody in every way: who gets in is what the table says, and nothing else.
+//! Every route with every kind of credentials: access is exactly as the route table says.
 
 use crate::common;
 
@@ -37,7 +37,7 @@ fn nowhere(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/") + wrong
 }
 
-/// Everybody there is: the role, if they are somebody, and how they come.
+/// All kinds of callers: role, if signed in, and credentials.
 fn everybody(house: &House) -> Vec<(&'static str, Option<Role>, Client)> {
     let mut all = vec![("a stranger", None, house.client())];
     for role in ["viewer", "operator", "admin"] {
@@ -84,12 +84,16 @@ fn every_address_lets_in_whom_the_table_names_and_nobody_else() {
                         401
                     };
                     assert_eq!(answer.status, expected, "{place}");
+                    if path.starts_with("/api/") {
+                        assert_eq!(answer.json()["detail"], "Unauthorized", "{place}");
+                    }
                     if expected == 303 {
                         let to = answer.header("location").unwrap();
                         assert!(to.starts_with("/login?next=%2F") || to == "/login", "{place} → {to}");
                     }
                 }
                 Some(role) if !role.may(route.right) => assert_eq!(answer.status, 403, "{place}"),
+                Some(_) if route.is_dangerous => assert_eq!(answer.status, 403, "{place}"),
                 _ => {
                     assert!(
                         ![401, 403, 405].contains(&answer.status) || is_door(&path),
@@ -107,7 +111,7 @@ fn every_address_lets_in_whom_the_table_names_and_nobody_else() {
 
 /// Sign-in and registration say no for reasons of their own.
 fn is_door(path: &str) -> bool {
-    path.starts_with("/api/auth/") || path == "/login" || path == "/setup"
+    path.starts_with("/api/auth/") || ["/login", "/setup", "/invite"].contains(&path)
 }
 
 #[test]
@@ -150,6 +154,9 @@ fn what_proves_nothing_opens_nothing() {
                 route.method.name(),
                 answer.text()
             );
+            if path.starts_with("/api/") {
+                assert_eq!(answer.json()["detail"], "Unauthorized", "{path}");
+            }
             asked += 1;
         }
     }
@@ -275,7 +282,7 @@ fn a_browser_that_another_site_drives_changes_nothing() {
             ("Origin", "null"),
             ("Origin", "http://127.0.0.1.evil.example"),
         ] {
-            // Its token may have leaked: the browser's word counts all the same.
+            // The CSRF token may have leaked: `Origin` and `Sec-Fetch-Site` are checked, too.
             let answer = send(house.client().by(who.clone()).with(name, value));
             assert_eq!(answer.status, 403, "{} {path} {name}: {value}", route.method.name());
         }
@@ -401,6 +408,10 @@ fn specimen(house: &House, path: &str) -> String {
     let list = path.strip_suffix("/{id}").unwrap_or(path);
     match list {
         "/api/settings" | "/api/auth/me" => list.into(),
+        "/api/users" => make(
+            list,
+            json!({ "login": "anna", "role": "operator", "email": "anna@example.org" }),
+        ),
         "/api/servers" => make(list, server("web-1", 9)),
         "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
         "/api/upstreams" => make(
@@ -429,6 +440,8 @@ fn specimen(house: &House, path: &str) -> String {
 fn what_get_gives_put_and_patch_take_and_change_nothing() {
     let house = House::new();
     let admin = house.admin();
+    let evidence = json!({ "password": house.password });
+    admin.post("/api/me/confirm", &evidence).is(204);
     let mut seen = 0;
     for (path, verbs) in addresses() {
         let changing = verbs.iter().filter(|v| matches!(v, Method::Put | Method::Patch));

@@ -1,4 +1,4 @@
-//! Health tells the truth: with a full disk people still get in and read, and a damaged file is seen.
+//! Health with a full disk (sign-in and reading still work) and with a damaged file.
 
 use crate::{common, fake};
 
@@ -27,7 +27,7 @@ impl Drop for SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where nobody may mount anything.
+    /// `None` without the permission to mount.
     fn new(mib: u32) -> Option<SmallDisk> {
         let dir = Folder::new();
         let script = format!(

@@ -53,7 +53,7 @@ fn live(house: &House) -> Vec<String> {
     wanted["password"] = json!(house.canary("a server's password 1"));
     let id = admin.post("/api/servers", &wanted).is(201)["id"].as_i64().unwrap();
     house.wait_for(house.newest_task(id, "server.look_host_key"));
-    // Turned away at the door.
+    // Refused by the edge.
     let mut raw = TcpStream::connect(house.address).unwrap();
     raw.write_all(b"GET /\x01forged HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! Watching, from the wire to the chart: a Glances that behaves in every way there is, and a store that is killed.
+//! Metrics from the poll to the chart: Glances servers of all kinds, and a store that is killed.
 
 use crate::fake;
 
@@ -476,7 +476,7 @@ impl Lamps {
     }
 }
 
-/// What a poller does with its outcomes: keeps the samples and minds the lamps.
+/// Handles outcomes as a poller does: stores samples, updates availability.
 fn taker(store: Recorder, lamps: &Arc<Mutex<Lamps>>) -> impl Fn(Vec<Outcome>) -> Result<()> + Send + Sync + 'static {
     let lamps = lamps.clone();
     move |batch| {
@@ -690,7 +690,7 @@ fn a_dark_host_is_asked_less_often_and_its_return_is_noticed_within_two_interval
     eventually("it is asked again", || (asked(&fake) > tries).then_some(()));
     let rounds = asked(&steady) - ticks;
     assert!(rounds <= 3, "its return was noticed after {rounds} rounds");
-    // From then on it is one of the others again.
+    // From then on it is treated as the others.
     let (ticks, tries) = (asked(&steady), asked(&fake));
     eventually("ten rounds", || (asked(&steady) >= ticks + 10).then_some(()));
     assert!((9..=11).contains(&(asked(&fake) - tries)));

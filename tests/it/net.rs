@@ -1,4 +1,4 @@
-//! What comes back from strangers, as seen by the one who asked.
+//! HTTP clients against misbehaving servers.
 
 use crate::fake;
 

@@ -1,5 +1,5 @@
-//! Messages as their receivers get them: whatever the receiver does, each is there once as far as that can be had, and never
-//! not at all; and nothing that is secret is anywhere it should not be.
+//! Notifications at their receivers: whatever the receiver does, each arrives at least once, usually exactly once; secrets
+//! never leak.
 
 use crate::{common, fake};
 
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 // ---- a house with receivers --------------------------------------------------------------------------------------------
 
-/// A house that may send to this machine.
+/// A daemon that may send to this machine.
 fn house() -> House {
     let house = House::new();
     open(&house);
@@ -157,7 +157,7 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
         of_work.cloned().collect::<Vec<_>>()
     };
 
-    // Whoever sets a server up sees by himself that it does not answer yet.
+    // A new server that never answered raises no alert.
     fails("check-ssh");
     fails("deploy-proxy");
     fails("deploy-proxy");
@@ -207,7 +207,7 @@ fn work_on_a_server_that_fails_is_told_once_a_kind_and_is_over_with_the_next_suc
     fails("check-ssh");
     eventually("the check is told, too", || (open().len() == 1).then_some(()));
 
-    // Nobody asks for this one: names of targets that have moved are followed by the look for drift.
+    // This task is started by the drift check, which follows changed addresses of targets.
     let follow = NewTask {
         kind: "server.follow_names",
         target: ("server", id, "web-1"),
@@ -393,7 +393,7 @@ fn what_flaps_is_held_back_and_counted_and_never_left_untold() {
     let (_, _, first_at) = told(1);
     is_lit_again(&house, 1, "web-1");
     assert_eq!(told(2).0, "alert.resolved");
-    // Within the interval: it begins and is over again. Nobody needs that.
+    // It begins and ends within the interval: not notified.
     goes_dark(&house, 1, "web-1");
     eventually("it is queued", || {
         (deliveries(&house, "status=queued").len() == 1).then_some(())
@@ -727,7 +727,7 @@ fn what_is_refused_for_good_is_a_dead_letter_that_others_hear_of_and_that_can_be
     );
     assert!(alert["evidence"][0].as_str().unwrap().contains("blocked"), "{alert}");
     assert_eq!(endpoint(&house, id)["state"]["failing"], true);
-    // Somebody else hears of the next time; the one itself is not told by the way that does not work.
+    // The failure is notified through other endpoints, not through the failing one.
     add_webhook(&house, "machine", &hook);
     goes_dark(&house, 2, "web-2");
     posts("the other one", &hook, 1);
@@ -821,7 +821,7 @@ fn a_recipient_that_is_gone_is_one_lasting_alert_that_names_it_and_the_others_ar
     assert!(state["last_error"].as_str().unwrap().contains("blocked"), "{state}");
     let page = house.admin().get("/notifications");
     assert!(page.text().contains("Does not reach 13"), "{}", page.text());
-    // Taken out, it is nobody's trouble any more.
+    // Without this chat the alert ends.
     let path = format!("/api/notifications/{id}");
     house.admin().patch(&path, &json!({ "chats": ["424242"] })).is(200);
     eventually("over", || {
@@ -932,7 +932,7 @@ fn redirects_floods_and_certificates_of_strangers() {
     );
     assert!(other.posts().is_empty());
     assert_eq!(test(&house, flood_id)["ok"], true, "it has said 200");
-    // Its certificate is nobody's; pinned it is somebody's.
+    // Its self-signed certificate is accepted only when pinned.
     let tls = Receiver::over(true, |_| answer("200 OK", "", b""));
     let url = format!("https://127.0.0.1:{}/x", tls.port());
     let id = add(&house, json!({ "type": "webhook", "name": "tls", "url": url }));

@@ -1,4 +1,4 @@
-//! The watch over name servers, from outside: what it sees, what it says, whom it wakes, and when it lets them sleep.
+//! The watch over name servers from outside: states, texts, alerts, notifications.
 
 use crate::{common, fake};
 
@@ -67,7 +67,7 @@ fn events(house: &House, kind: &str) -> Vec<Value> {
     rows.map(|text| serde_json::from_str(&text.unwrap()).unwrap()).collect()
 }
 
-/// Time passes: every look is as old as this, and the watch beats again (as it does at each start).
+/// Makes every check this old and restarts the watch.
 fn later(house: &mut House) {
     let db = house.database("lamplighter.db");
     db.execute(
@@ -109,7 +109,7 @@ fn the_watch_looks_by_itself_and_wakes_somebody_once_when_the_servers_are_foreig
     assert_eq!(seen["ns_state"], "mismatch");
     assert!(seen["ns_say"].as_str().unwrap().contains("ns1.thief.example"), "{seen}");
 
-    // Still so: one row counts up, and nobody is woken again.
+    // Unchanged: one row counts up, and no notification is sent.
     later(&mut house);
     let rows = eventually("the second look", || {
         Some(history(&house, id)).filter(|rows| rows[0]["count"] == 2)
@@ -121,7 +121,7 @@ fn the_watch_looks_by_itself_and_wakes_somebody_once_when_the_servers_are_foreig
     assert!(rows[0]["first_at"].as_str() < rows[0]["last_at"].as_str());
     assert_eq!(events(&house, "ns.mismatch").len(), 1);
     assert_eq!(open_alerts(&house, &[("ns.mismatch", "ERROR")])[0]["count"], 1);
-    // Who asks too early does not look: the interval is a quarter of an hour.
+    // Not due yet: the interval is 15 minutes.
     let asked = dns.asked().len();
     house.restart_first(true);
     std::thread::sleep(Duration::from_millis(300));
@@ -165,7 +165,7 @@ fn one_failed_look_is_no_news_two_are_and_a_foreign_server_afterwards_is_another
     dns.set("shop-one.example.", json!({ "NS": ["ns1.thief.example."] }));
     verify(&house, id);
     open_alerts(&house, &[("ns.mismatch", "ERROR")]);
-    // While nobody answers, the theft is not forgotten.
+    // While no name server answers, the mismatch stays.
     dns.rule("shop-one.example.", json!({ "nodata": true }));
     verify(&house, id);
     verify(&house, id);
@@ -359,7 +359,7 @@ fn a_beat_with_silent_names_in_it_sees_all_the_others_at_once() {
         let sql = "SELECT count(*) FROM ns_checks WHERE state = ?1";
         db.query_row(sql, [state], |r| r.get(0)).unwrap()
     };
-    // The silent ones came first, and none of them is through yet.
+    // The silent ones were first, and none of them is finished.
     eventually("the twelve", || (seen(&house, "ok") == 12).then_some(()));
     assert_eq!(seen(&house, "error"), 0);
     // The four are still waited for; a stop does not wait for them.
@@ -486,7 +486,7 @@ fn silent_resolvers_are_one_alert_and_no_word_about_any_domain() {
         assert_eq!(history(&house, id).len(), 1);
     }
     assert_eq!(events(&house, "resolver.silent").len(), 1);
-    // They speak again.
+    // The name servers answer again.
     house
         .admin()
         .put("/api/settings", &asking(dns.address.to_string()))

@@ -1,4 +1,4 @@
-//! The pages as a person without script meets them, over HTTP, in both languages.
+//! Pages without scripts, over HTTP, in both languages.
 
 use crate::common;
 
@@ -6,8 +6,10 @@ use common::*;
 use serde_json::json;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 48] = [
+const PAGES: [&str; 50] = [
     "/",
+    "/audit",
+    "/audit?object=server+1&q=web",
     "/servers",
     "/servers?q=web&state=unlit&tag=prod",
     "/servers/new",

@@ -23,7 +23,7 @@ fn act(house: &House, server: i64, action: &str) -> i64 {
         .unwrap()
 }
 
-/// A task that has said one line and is kept at the door, logging in.
+/// A running task with one log line that waits for its login.
 fn task_at_the_door(house: &House, door: &Door) -> i64 {
     let id = add_pinned(house, door);
     door.rekey(2);
@@ -46,7 +46,7 @@ fn an_action_runs_in_the_scheduler_and_its_log_is_live_in_the_api() {
     assert!(first.data.contains("accepted host key again"), "{first:?}");
     let running = house.admin().get(&format!("/api/tasks/{task}")).is(200);
     assert_eq!(running["status"], "running");
-    // The other process writes; this one's readers hear of it by themselves.
+    // The other process writes; readers of this one are notified.
     let opened = Instant::now();
     door.open();
     let second = stream.next(PATIENCE).expect("the failure's line");
@@ -177,14 +177,14 @@ fn a_daemon_that_cannot_listen_begins_no_work() {
 #[test]
 fn a_daemon_whose_door_is_dead_ends_to_be_started_again() {
     let mut house = House::new();
-    // Not one more file or connection: nothing is accepted any more, and the daemon itself cannot reach its own inside.
+    // No more file descriptors: no connection is accepted, and the daemon cannot reach its own inner server.
     let pid = house.daemons[0].pid().to_string();
     let limited = std::process::Command::new("prlimit")
         .args(["--pid", &pid, "--nofile=8:8"])
         .status()
         .unwrap();
     assert!(limited.success());
-    // Three looks in vain, each 10 s after the other.
+    // Three failed checks, 10 s apart.
     let ended = house.daemons[0].wait(2 * PATIENCE);
     assert_eq!(ended.code(), Some(70), "{}", house.daemons[0].said());
     assert!(

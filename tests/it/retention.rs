@@ -1,5 +1,5 @@
-//! What is cleaned up: by age and by count, the oldest first, never what is still to be done or read, in small
-//! transactions; and the file becomes smaller.
+//! Retention: rows are deleted by age and count, oldest first, in small transactions, never unfinished or unread ones; and
+//! the file shrinks.
 
 use crate::common;
 

@@ -1,4 +1,4 @@
-//! Who gets in where, as a whole, where a change is seen in review: `tests/data/rights.txt` must be what the route table
+//! Which role may use which route, as a whole, so that changes are seen in review: `tests/data/rights.txt` must be what the route table
 //! and the table of rights make. After a new route: `LAMPLIGHTER_ACCEPT=1 cargo test --test it rights::`, and look at the
 //! difference.
 
@@ -11,7 +11,7 @@ use lamplighter::db::{Db, Durability, schema};
 use lamplighter::http::route::Route;
 use serde_json::json;
 
-/// Who gets in, in words.
+/// Roles with access, as text.
 fn who(right: Right) -> String {
     match right {
         Right::Public => "anybody".into(),
@@ -200,7 +200,7 @@ fn who_was_given_less_than_their_role_has_reaches_what_they_were_given_and_nothi
     assert_eq!(by.reaches(&elsewhere).err().map(|e| e.code), Some("forbidden"));
     assert!(by.also(Edit, Servers).is_err() && by.also(Edit, Domains).is_err());
 
-    // Nobody is given more than they have.
+    // A grant never exceeds the owner's rights.
     let viewer = actor(
         "viewer",
         &[

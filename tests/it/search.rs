@@ -1,4 +1,4 @@
-//! One field finds everything with a name, by script and without.
+//! Search over everything that has a name, with and without scripts.
 
 use crate::common;
 

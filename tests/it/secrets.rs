@@ -1,4 +1,4 @@
-//! Every secret that can be given, through everything that is done with it: nobody sees it, on no way.
+//! Every secret that can be stored, through all its uses: it never leaks.
 
 use crate::common;
 
@@ -97,7 +97,7 @@ fn nobody_sees_a_secret_on_any_way() {
         canaries.extend([core, value.clone()]);
         value
     };
-    // ssh-keygen gets these by argument: the onlooker comes after it.
+    // ssh-keygen gets these as arguments, so the process watcher starts after it.
     let passphrases = [secret("passphrase"), secret("passphrase")];
     let pems: Vec<String> = ["", &passphrases[0], &passphrases[1]]
         .iter()
@@ -190,7 +190,7 @@ fn nobody_sees_a_secret_on_any_way() {
         .get("/api/servers")
         .text();
 
-    // Used: every server is logged in to, and every login fails, in all the ways a door can fail.
+    // Use: a login to every server, each failing in another way.
     for round in 0..3 {
         if round == 1 {
             door.rekey(2);
@@ -288,6 +288,7 @@ fn for_every_sealed_column_it_is_known_where_its_secret_may_be_sent() {
         ("notification_endpoints", "secret", "is sent nowhere: it signs"),
         ("notification_endpoints", "password", "notifications"),
         ("engine", "secret", "exporter"),
+        ("second_factors", "secret", "is sent nowhere: codes are made from it"),
     ];
     let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/schema.sql")).unwrap();
     let (mut table, mut sealed) = (String::new(), BTreeSet::new());

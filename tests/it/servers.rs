@@ -48,7 +48,7 @@ fn who_asks_silent_machines_again_and_again_is_told_to_wait_and_nobody_else_is()
             let path = format!("/api/servers/{id}/probe-glances");
             scope.spawn(move || tell.send(admin.post(&path, &json!({}))));
         }
-        // Two of one address may wait for other machines at once; the third one hears so while they do.
+        // Two requests of one address may wait for other machines at once; a third is refused meanwhile.
         let first = told.recv_timeout(PATIENCE).unwrap();
         first.fails(503, "outbound_busy");
         assert!(first.header("retry-after").is_some());
@@ -100,7 +100,7 @@ fn what_is_given_as_another_machine_means_neither_this_one_nor_a_clouds_secrets(
         );
         id
     };
-    // Our own door; a service of this machine; and who asks for those of a cloud.
+    // Our own port; a service of this machine; cloud metadata addresses.
     refused("127.0.0.1", "127.0.0.1", house.address.port());
     refused("192.0.2.1", "127.0.0.1", ours.local_addr().unwrap().port());
     refused("192.0.2.2", "::ffff:127.0.0.1", ours.local_addr().unwrap().port());
@@ -752,7 +752,7 @@ fn a_stored_secret_goes_to_no_other_place_than_it_was_given_for() {
         json!({ "host": "192.0.2.67", "password": house.canary("and again") }),
         &["glances_password"],
     );
-    // The detour by "no login" leads nowhere: what is not in use does not move along.
+    // Switching to "no login" first does not help: an unused secret is not kept for the new place.
     let gone = json!({ "glances_auth_type": "none", "glances_port": 667 });
     assert_eq!(admin.patch(&at(id), &gone).is(200)["has_glances_password"], false);
     // A key tells nothing to the machine that asks for it.

@@ -1,4 +1,4 @@
-//! One's own account: password, the second factor, and where one is signed in.
+//! The user's own account: password, two-step sign-in, open sign-ins.
 
 use crate::common::*;
 use lamplighter::access::totp;
@@ -18,7 +18,7 @@ fn bytes_of(base32: &str) -> Vec<u8> {
 }
 
 /// What an authenticator shows so many steps from now.
-fn code(secret: &str, steps: i64) -> String {
+pub fn code(secret: &str, steps: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     totp::code(&bytes_of(secret), now / totp::STEP_S + steps)
 }
@@ -261,7 +261,7 @@ fn codes_are_not_to_be_guessed_from_many_addresses() {
         from(&format!("198.51.100.{n}"), "000000").fails(401, "wrong_totp");
     }
     from("198.51.100.9", &codes[0]).fails(429, "too_many_sign_ins");
-    // The owner's own device does not wait for what others did.
+    // The owner's known device is not throttled by others' failures.
     let own = house
         .client()
         .with("X-Forwarded-For", "192.0.2.5")

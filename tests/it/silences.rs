@@ -1,5 +1,5 @@
-//! One message for one cause, none under a silence, few about what flaps: and whatever was not told and is still so is told
-//! in the end.
+//! One notification for one cause, none under a silence, few for flapping alerts; what was suppressed and still holds is
+//! notified in the end.
 
 use crate::{common, fake};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 
-/// A house whose every alert goes to one webhook.
+/// A daemon that sends every alert to one webhook.
 struct Street {
     house: House,
     hook: Receiver,
@@ -56,7 +56,7 @@ impl Street {
         id
     }
 
-    /// An event of another feature, and everybody has taken notice when this returns.
+    /// Emits an event of another feature and waits until all reactions are done.
     #[track_caller]
     fn happens(&self, kind: &str, target: (&str, i64, &str), more: Value) {
         let mut data = json!({ "name": target.2, "evidence": ["seen"] });
@@ -270,6 +270,8 @@ fn a_silence_keeps_messages_back_until_its_end_and_then_tells_what_is_left() {
             &json!("new disks")
         )
     );
+    let target = json!({ "type": "server", "id": one, "name": "web-1" });
+    assert_eq!((&made["server_id"], &made["targets"]), (&json!(one), &json!([target])));
     street.rest();
     // It goes on being seen, and says who wanted it and until when.
     let quiet = street.alert("server.unreachable", one)["quiet"].clone();
@@ -391,6 +393,9 @@ fn a_window_begins_and_ends_by_itself_and_covers_what_was_meant() {
         (json!({ "everything": true }), "ends_at"),
         (json!({ "everything": true, "hours": 2161 }), "hours"),
         (json!({ "server_id": 999, "hours": 1 }), "server_id"),
+        (json!({ "target": "server:999", "hours": 1 }), "server_id"),
+        (json!({ "target": "firefly:1", "hours": 1 }), "target"),
+        (json!({ "target": "domain", "hours": 1 }), "target"),
         (json!({ "kind": "deploy.ok", "hours": 1 }), "kind"),
     ] {
         let refused = street.admin.post("/api/silences", &wrong);

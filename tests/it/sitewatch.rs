@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Ports below 1024 are root's; `tests/run` runs as root. Nobody else can play a web server.
+/// Ports below 1024 need root, as which `tests/run` runs.
 fn may_serve() -> bool {
     let free = TcpListener::bind("127.0.2.250:80").map(drop);
     match free {
@@ -214,13 +214,13 @@ impl Street {
         self.house.database("lamplighter.db").execute(sql, values).unwrap()
     }
 
-    /// What the server itself has said since the trouble began.
+    /// Results on the server itself since the failure began.
     fn inside(&self, domain: i64, word: &str) {
         let sql = "UPDATE domain_sites SET inside = ?2, inside_say = 'the server said ' || ?2, inside_at = ?3 WHERE domain_id = ?1";
         self.sql(sql, params![domain, word, clock::now() + HOUR]);
     }
 
-    /// A minute goes by.
+    /// Advances by a minute.
     fn later(&self, domain: i64) {
         let sql = "UPDATE sitewatch_probes SET since = since - 60000 WHERE domain_id = ?1";
         self.sql(sql, [domain]);
@@ -259,7 +259,7 @@ impl Street {
     }
 }
 
-/// A port that drops what comes: its queue is full, and nobody takes anybody from it.
+/// A port that drops connections: its queue is full and never emptied.
 struct Full(
     #[allow(dead_code, reason = "held")] TcpListener,
     #[allow(dead_code, reason = "held")] Vec<TcpStream>,
@@ -374,7 +374,7 @@ fn what_is_wrong_is_told_apart_when_it_is_seen_twice() {
     }
     assert!(street.page("/domains").contains("A firewall keeps visitors out"));
 
-    // Nobody gets there.
+    // The address is unreachable.
     let full = full("127.0.2.1:80");
     for (inside, wanted) in [("", "unreachable"), ("proved", "firewalled"), ("silent", "down")] {
         street.inside(domain, inside);

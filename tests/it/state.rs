@@ -1,4 +1,4 @@
-//! One truth: thirty servers of all kinds, and whoever says how they are says the same.
+//! Thirty servers in all states: API, metrics, commands and pages show the same.
 
 use crate::{common, fake};
 
@@ -9,7 +9,7 @@ use rusqlite::params;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What is the matter with a server, how it is therefore, and whether it is silenced.
+/// Condition of a server, its expected state, and whether it is silenced.
 const KINDS: [(&str, &str, bool); 10] = [
     ("all well", "up", false),
     ("only a note", "up", false),
@@ -265,7 +265,7 @@ fn whoever_says_how_thirty_servers_are_says_the_same() {
         let told = ["", "1 alert is open.", "2 alerts are open."][open as usize];
         let told_there = own.contains("id=\"open\"") && own.contains(told);
         assert_eq!(told_there, open > 0, "{what}");
-        // Since is since: five minutes, for the API, the table and the page, whenever the last poll was.
+        // The state's beginning is the same in the API, the table and the page: five minutes ago.
         if ["degraded", "down"].contains(&state) {
             let since = street.get(&format!("/api/servers/{id}"))["state_since"]
                 .as_str()

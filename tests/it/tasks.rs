@@ -89,7 +89,7 @@ fn first_contact_waits_for_a_person_who_compares() {
     accept("").is(422);
     assert_eq!(accept(&door.fingerprint()).is(200)["host_key_state"], "pinned");
     accept(&door.fingerprint()).fails(409, "no_host_key_waits");
-    // Now ssh comes; the door cannot prove that it has the key, and so it gets nothing.
+    // Now ssh connects; the server cannot prove that it has the key, so nothing is sent.
     let check = house.wait_for(act(&admin, id, "check-ssh"));
     assert_eq!((&check["status"], door.logins()), (&json!("failed"), 1));
 }
@@ -110,7 +110,7 @@ fn another_key_than_the_accepted_one_stops_everything() {
         (&seen["host_key_state"], &seen["host_key_fingerprint"]),
         (&json!("changed"), &json!(door.fingerprint()))
     );
-    // From now on nobody even tries to log in.
+    // From now on no login is tried.
     let logins = door.logins();
     for action in ["check-ssh", "deploy-proxy", "install-glances"] {
         let task = house.wait_for(act(&admin, id, action));
@@ -315,7 +315,7 @@ fn a_double_click_runs_once() {
         clicks.into_iter().map(|c| c.join().unwrap()).collect()
     });
     assert_eq!(all.iter().filter(|s| **s == 202).count(), 1, "{all:?}");
-    // A server is not removed under a task's feet.
+    // A server with a running task is not removed.
     admin.delete(&format!("/api/servers/{id}")).fails(409, "task_open");
     for task in [check, check + 1] {
         admin.post(&format!("/api/tasks/{task}/cancel"), &json!({})).is(202);
@@ -464,7 +464,7 @@ fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
             for n in 0.. {
                 let name = format!("srv-{cut}-{n}");
                 let client = Client::new(at).by(who.clone());
-                // The cut comes in the middle of a request: no answer, no promise.
+                // The kill may come during a request: without an answer nothing is guaranteed.
                 match client.try_post("/api/servers", &server(&name, 9)) {
                     Some(answer) => drop(answer.is(201)),
                     None => break,
@@ -474,7 +474,7 @@ fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
             }
             names
         });
-        // On a slow machine the first one may take long; there is nothing to lose before it.
+        // Waits for the first one, which may take long on a slow machine.
         began.recv_timeout(PATIENCE).unwrap();
         thread::sleep(Duration::from_millis(7 * cut));
         house.kill();
@@ -601,4 +601,90 @@ fn deploys_that_share_a_server_wait_for_each_other_and_others_do_not() {
         assert!(at(before, "finished_at") <= at(&ended[2], "started_at"), "{ended:?}");
     }
     assert_eq!(ended[2]["waiting_for"], Value::Null);
+}
+
+/// A task that another person is to approve, as a feature puts it in with these terms.
+fn to_be_approved(house: &House, server: i64, by: &str) -> i64 {
+    let db = house.database("lamplighter.db");
+    let sql = "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, approve_until, created_by,
+               request_id, created_at) VALUES (?1, 'server', ?2, 'web', '{}', 'waiting_approval', 9000000000000, ?3, 'r', 1)";
+    db.execute(sql, rusqlite::params![LOOK, server, by]).unwrap();
+    db.last_insert_rowid()
+}
+
+#[test]
+fn a_task_is_approved_or_refused_by_another_person() {
+    let (house, door) = (House::new(), Door::new(1));
+    let (admin, server) = (house.admin(), add(&house, "web", &door));
+    let looked = admin.get("/api/tasks").is(200)["items"].as_array().unwrap().clone();
+    looked
+        .iter()
+        .for_each(|task| drop(house.wait_for(task["id"].as_i64().unwrap())));
+    let (operator, viewer) = (house.somebody("operator"), house.somebody("viewer"));
+
+    let id = to_be_approved(&house, server, "operator");
+    let told = admin.get(&format!("/api/tasks/{id}")).is(200);
+    assert_eq!(
+        (&told["status"], &told["waiting_for"]["reason"], &told["created_by"]),
+        (&json!("waiting_approval"), &json!("approval"), &json!("operator"))
+    );
+    let approve = format!("/api/tasks/{id}/approve");
+    viewer.post(&approve, &json!({})).fails(403, "forbidden");
+    operator.post(&approve, &json!({})).fails(403, "own_approval");
+    let page = |who: &Client| who.get(&format!("/tasks/{id}")).text();
+    let answer = house.sign_in(ADMIN, &house.password);
+    let browser = house.client().by(Who::cookie(&answer, house.address));
+    let shown = page(&browser);
+    assert!(
+        shown.contains("operator has asked for it") && shown.contains(&format!("/tasks/{id}/approve\"")),
+        "{shown}"
+    );
+    assert!(!page(&viewer).contains("/approve\"") && !page(&operator).contains("/approve\""));
+    assert_eq!(admin.post(&approve, &json!({})).is(200)["decided_by"], ADMIN);
+    assert_ne!(house.wait_for(id)["status"], "cancelled");
+    admin.post(&approve, &json!({})).fails(409, "task_not_waiting");
+
+    // By the page's form, with a reason.
+    let id = to_be_approved(&house, server, "operator");
+    let refuse = format!("/tasks/{id}/refuse");
+    assert_eq!(browser.form(&refuse, "reason=not+at+noon").status, 303);
+    let told = admin.get(&format!("/api/tasks/{id}")).is(200);
+    assert_eq!(
+        (&told["status"], &told["error"]["code"]),
+        (&json!("cancelled"), &json!("approval_refused"))
+    );
+    assert!(told["error"]["message"].as_str().unwrap().ends_with("not at noon"));
+    let audited = |action: &str| {
+        let sql = "SELECT count(*) FROM audit WHERE action = ?1";
+        let db = house.database("lamplighter.db");
+        db.query_row(sql, [action], |r| r.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((audited("task.approve"), audited("task.refuse")), (1, 1));
+}
+
+#[test]
+fn what_nobody_waits_for_is_tried_again_when_a_server_does_not_answer() {
+    let (house, door) = (House::new(), Door::new(1));
+    let server = add_pinned(&house, "web", &door);
+    drop(door);
+    let db = house.database("lamplighter.db");
+    let sql = "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, created_by, request_id, created_at)
+               VALUES ('server.follow_names', 'server', ?1, 'web', '{}', 'queued', 'system', 'r', 1)";
+    db.execute(sql, [server]).unwrap();
+    let id = db.last_insert_rowid();
+    let task = eventually("the first try", || {
+        let task = house.admin().get(&format!("/api/tasks/{id}")).is(200);
+        (task["attempt"] == 1 && task["status"] != "running").then_some(task)
+    });
+    assert_eq!(
+        (&task["status"], &task["waiting_for"]["reason"]),
+        (&json!("queued"), &json!("retry")),
+        "{task}"
+    );
+    assert!(task["error"]["code"].as_str().unwrap().starts_with("ssh_"), "{task}");
+    assert!(task["waiting_for"]["until"].is_string());
+    house
+        .admin()
+        .post(&format!("/api/tasks/{id}/cancel"), &json!({}))
+        .is(202);
 }

@@ -1,4 +1,4 @@
-//! Upstreams over the API: what is taken, how it is shown, and that nothing in use disappears.
+//! Upstreams over the API: validation, answers, and that an upstream in use is not deleted.
 
 use crate::common;
 

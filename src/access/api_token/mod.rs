@@ -130,8 +130,8 @@ pub fn find(db: &Db, token: &str, from: Origin) -> Result<Option<Actor>> {
     Ok(actor)
 }
 
-/// The same one as they are now.
-pub(super) fn look(db: &Db, id: Id<ApiToken>, from: Origin) -> Result<Option<Actor>> {
+/// The current actor of a token that was verified before; `None`: it is no longer valid.
+pub(super) fn authenticate(db: &Db, id: Id<ApiToken>, from: Origin) -> Result<Option<Actor>> {
     match db.read(|conn| queries::api_token(conn, id))? {
         Some((account, _, row)) => actor(account, &row, from),
         None => Ok(None),
@@ -149,8 +149,12 @@ fn actor(account: Account, row: &Token, from: Origin) -> Result<Option<Actor>> {
         return Err(Error::new(Kind::Forbidden, "token_address", say));
     }
     let mut actor = account.actor(from, None, Proof::ApiToken(row.id));
+    actor.via = format!("{} {}", actor.via, row.name);
     match &row.power {
-        Power::Role(role) => actor.role = role.least(actor.ceiling),
+        Power::Role(role) => match role.least(actor.ceiling) {
+            Some(role) => actor.role = role,
+            None => return Ok(None), // its owner has another role now, which would not give this one
+        },
         Power::Scopes(grants) => actor.grants = Some(grants.clone()),
     }
     Ok(Some(actor))

@@ -1,4 +1,4 @@
-//! Administration: users, settings, tasks, events, audit, remote store.
+//! Administration: users, settings, tasks, schedules, events, audit, remote store.
 
 pub mod users;
 pub mod tokens;
@@ -11,3 +11,4 @@ pub mod settings;
 pub mod web;
 pub mod tasks;
 pub mod backups;
+pub mod schedules;

@@ -95,6 +95,12 @@ pub fn head(out: &mut Vec<u8>, status: u16, reason: &str, fields: &[Field<'_>], 
     }]);
 }
 
+/// Says in a finished head that the body comes in chunks (RFC 9112 §7.1).
+pub fn in_chunks(head: &mut Vec<u8>) {
+    head.truncate(head.len() - 2); // the empty line
+    head.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+}
+
 /// A whole response of the edge itself, the connection's last.
 pub fn refusal(why: Refusal, about: About<'_>, bodiless: bool) -> Vec<u8> {
     let body = json!({

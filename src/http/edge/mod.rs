@@ -15,8 +15,10 @@ mod relay;
 mod stream;
 mod serve;
 mod listen;
+mod control;
 
 pub use client_socket::{Tls, tls_config};
+pub use control::{CONTROL_SOCKET, Control};
 pub use limits::{ANONYMOUS_BODY_MAX, Gauge, Limits};
 pub use listen::Listener;
 pub use peers::{CONN_HEADER, ConnInfo, Peers};
@@ -130,6 +132,7 @@ impl EdgeHandle {
             is_listed_origin: false,
             request_id: random::name(),
             client_request_id: String::new(),
+            control: None,
         };
         let named = self.0.peers.name(info, &self.0.buffered);
         let request = format!(

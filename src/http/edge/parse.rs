@@ -69,6 +69,8 @@ pub struct Head<'a> {
     pub has_length: bool,
     /// Close after the response: requested by the client, or HTTP/1.0.
     pub close: bool,
+    /// The client speaks HTTP/1.0, which knows no chunks.
+    pub old: bool,
     /// Expects `100 Continue` before the body.
     pub expects: bool,
     /// All headers as they came.
@@ -196,6 +198,7 @@ pub fn request(head: &[u8]) -> Result<Head<'_>, Refusal> {
         length,
         has_length: given.is_some(),
         close,
+        old,
         expects,
         fields,
     })

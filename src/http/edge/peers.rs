@@ -26,6 +26,8 @@ pub struct ConnInfo {
     pub request_id: String,
     /// Client's own request id; empty: none.
     pub client_request_id: String,
+    /// The user of this machine who asks by the control socket, as the kernel says; `None`: it came over the network.
+    pub control: Option<u32>,
 }
 
 /// Requests in handlers now. Clones share the table.
@@ -166,6 +168,7 @@ mod tests {
             is_listed_origin: false,
             request_id: "r".into(),
             client_request_id: String::new(),
+            control: None,
         };
         let named = peers.name(info.clone(), &Gauge::new(0, 0));
         assert_eq!(peers.get(named.as_str()), Some(info));
@@ -184,6 +187,7 @@ mod tests {
             is_listed_origin: false,
             request_id: "r".into(),
             client_request_id: String::new(),
+            control: None,
         };
         let [first, second] = [peers.name(info.clone(), &memory), peers.name(info, &memory)];
         let body = Arc::new(vec![7; 6]);

@@ -1,5 +1,7 @@
 //! Responses of the edge itself: one row each with status, stable code and sentence.
 
+use crate::base::error::UNAUTHORIZED;
+
 /// Why a request (or connection) was refused by the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -116,7 +118,7 @@ pub const REFUSALS: [(Refusal, u16, &str, &str); 27] = [
         Unknown,
         401,
         "unauthorized",
-        "A request with so large a body needs a valid session or token. Sign in first.",
+        UNAUTHORIZED, // a body so large needs a valid session or token
     ),
     (
         Stranger,

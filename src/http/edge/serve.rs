@@ -8,14 +8,14 @@ use super::peers::{self, CONN_HEADER, ConnInfo, Named, Peers};
 use super::refusal::{REFUSALS, Refusal};
 use super::relay::Inner;
 use super::slots::{ConnectionSlot, ConnectionSlots};
-use super::stream::{self, Live, Rounds};
+use super::stream::{self, Framing, Live, Rounds};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::host::{Cidr, Host, network};
 use crate::base::log::{self, Level};
 use crate::base::ration::Rations;
 use crate::base::url::Url;
 use crate::base::{random, text};
-use crate::http::sse::{STREAM_HEADER, Stream, Streams};
+use crate::http::sse::{DOWNLOAD_HEADER, STREAM_HEADER, Stream, Streams};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -177,7 +177,7 @@ pub fn connection(
             Ok(After::Again) => {}
             Ok(After::Close) => return session.client.linger(),
             Err(Stop::Gone) => return session.client.close(),
-            Ok(After::Stream(stream, head)) => return session.stream(stream, head),
+            Ok(After::Stream(stream, head, framing)) => return session.stream(stream, head, framing),
             Err(Stop::Refuse(why)) => return session.refuse(why),
         }
     }
@@ -201,7 +201,7 @@ enum After {
     Again,
     Close,
     /// The head to send first; no stream follows a HEAD request.
-    Stream(Option<Stream>, Vec<u8>),
+    Stream(Option<Stream>, Vec<u8>, Framing),
 }
 
 /// State of the current request, for response and log.
@@ -221,6 +221,8 @@ struct Exchange {
     /// The client's own request id: returned and logged.
     client_id: Option<String>,
     close: bool,
+    /// The client speaks HTTP/1.0.
+    old: bool,
 }
 
 /// Limit of a path in the log.
@@ -255,13 +257,14 @@ impl Exchange {
             id: random::name(),
             client_id: None,
             close: false,
+            old: false,
         }
     }
 
     fn learn(&mut self, head: &Head<'_>, config: &Config, policy: &Policy) {
         self.method = head.method;
         self.path = text::cut(head.path(), PATH_TOLD).into();
-        self.close = head.close;
+        (self.close, self.old) = (head.close, head.old);
         if let [id] = head.all("x-request-id")[..]
             && (1..=64).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -342,6 +345,7 @@ impl Session<'_> {
             is_listed_origin: self.now.origin.is_some(),
             request_id: self.now.id.clone(),
             client_request_id: self.now.client_id.clone().unwrap_or_default(),
+            control: None,
         };
         if head.length > config.limits.anonymous_body_max && !(config.known)(&head.fields, &info) {
             return Err(Refusal::Unknown.into());
@@ -481,14 +485,26 @@ impl Session<'_> {
         let answer = inner.answer().ok_or(Refusal::Internal)?;
         let bodiless = self.now.method == "HEAD" || matches!(answer.status, 204 | 304);
         let mut out = Vec::with_capacity(2048);
-        if let Some(ticket) = parse::find(&answer.fields, STREAM_HEADER) {
+        let download = parse::find(&answer.fields, DOWNLOAD_HEADER);
+        if let Some(ticket) = parse::find(&answer.fields, STREAM_HEADER).or(download) {
             let stream = Some(self.shared.streams.take(ticket).ok_or(Refusal::Internal)?);
             self.now.close = true;
-            let mut fields: Vec<_> = answer.fields.iter().copied().filter(|f| !entity(f.0)).collect();
-            fields.push(("Content-Type", "text/event-stream; charset=utf-8"));
-            fields.push(("X-Accel-Buffering", "no"));
+            let framing = match download {
+                None => Framing::Events,
+                Some(_) if self.now.old => Framing::Bytes,
+                Some(_) => Framing::Chunks,
+            };
+            let mut fields = answer.fields.clone();
+            if framing == Framing::Events {
+                fields.retain(|f| !entity(f.0));
+                fields.push(("Content-Type", "text/event-stream; charset=utf-8"));
+                fields.push(("X-Accel-Buffering", "no"));
+            }
             answer::head(&mut out, 200, "OK", &fields, None, self.now.about());
-            return Ok(After::Stream(stream.filter(|_| !bodiless), out));
+            if framing == Framing::Chunks {
+                answer::in_chunks(&mut out);
+            }
+            return Ok(After::Stream(stream.filter(|_| !bodiless), out, framing));
         }
         // A 204 has no length; a 304 and the response to HEAD may have that of the missing body.
         let told = answer.length.filter(|_| answer.status != 204);
@@ -548,11 +564,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn stream(mut self, stream: Option<Stream>, mut head: Vec<u8>) {
+    fn stream(mut self, stream: Option<Stream>, mut head: Vec<u8>, framing: Framing) {
         let limits = &self.shared.config.limits;
         if stream.is_some() {
             count(&self.shared.counts.streams);
-            stream::begin(&mut head);
+            if framing == Framing::Events {
+                stream::begin(&mut head);
+            }
         }
         let sent = self.client.write(&head, clock::mono() + limits.stall);
         let (Some(stream), Ok(())) = (stream, &sent) else {
@@ -562,7 +580,8 @@ impl Session<'_> {
         let Ok(to) = self.client.into_stream() else { return };
         let (shared, now) = (Arc::clone(self.shared), self.now);
         let told = Box::new(move |bytes| access_line(&now, &shared, 200, bytes, false));
-        self.shared.rounds.serve(Live::new(stream, to, self.slot, limits, told));
+        let live = Live::new(stream, framing, to, self.slot, limits, told);
+        self.shared.rounds.serve(live);
     }
 
     fn refuse(mut self, why: Refusal) {
@@ -608,7 +627,7 @@ fn https(head: &Head<'_>, port: u16, public: Option<&Url>) -> String {
 }
 
 /// The request for the inner server.
-fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
+pub fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     line(&[head.method, " ", head.target, " HTTP/1.0\r\n"]);

@@ -29,14 +29,25 @@ const KEEP: usize = 2 * BATCH;
 
 /// Sent at first and when idle, so that a page knows that its stream works. An event, since scripts do not see
 /// comments.
-const BEAT: &[u8] = b"event: beat\ndata: {}\n\n";
+const PING: &[u8] = b"event: ping\ndata: {}\n\n";
+
+/// How what a source gives goes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events, and what keeps such a stream alive.
+    Events,
+    /// A download in chunks: the last one tells a whole one from one that broke off.
+    Chunks,
+    /// A download for a client of HTTP/1.0, which ends with the connection.
+    Bytes,
+}
 
 /// Appends what precedes the first event.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(b"retry: 3000\n:");
     out.resize(out.len() + PADDING, b' ');
     out.extend_from_slice(b"\n\n");
-    out.extend_from_slice(BEAT);
+    out.extend_from_slice(PING);
 }
 
 /// All threads.
@@ -140,6 +151,7 @@ pub type OnEnd = Box<dyn FnOnce(u64) + Send>;
 /// A stream and its client.
 pub struct Live {
     stream: Stream,
+    framing: Framing,
     to: StreamSocket,
     _slot: ConnectionSlot,
     told: Option<OnEnd>,
@@ -160,11 +172,19 @@ pub struct Live {
 }
 
 impl Live {
-    /// A stream whose head and [`begin`] are sent.
-    pub fn new(stream: Stream, to: StreamSocket, slot: ConnectionSlot, limits: &Limits, told: OnEnd) -> Live {
+    /// The answer's head is sent, and for events [`begin`].
+    pub fn new(
+        stream: Stream,
+        framing: Framing,
+        to: StreamSocket,
+        slot: ConnectionSlot,
+        limits: &Limits,
+        told: OnEnd,
+    ) -> Live {
         let now = clock::mono();
         Live {
             stream,
+            framing,
             to,
             _slot: slot,
             told: Some(told),
@@ -218,15 +238,19 @@ impl Live {
         let count = self.stream.moved();
         let quiet = now.saturating_duration_since(self.sent_at) >= limits.heartbeat;
         self.ending = over || now >= self.until;
+        let mut is_whole = false;
         if !self.ending && (self.seen != Some(count) || quiet) {
-            self.ending = self.fill(out) == Flow::End;
+            let filled = self.fill(out);
+            self.ending = filled != Some(Flow::More);
+            is_whole = filled == Some(Flow::End);
         }
         self.behind = out.len() >= BATCH;
         self.seen = (!self.behind).then_some(count);
-        if self.ending {
-            out.extend_from_slice(b": end\n\n");
-        } else if out.is_empty() && quiet {
-            out.extend_from_slice(BEAT);
+        match self.framing {
+            Framing::Events if self.ending => out.extend_from_slice(b": end\n\n"),
+            Framing::Events if out.is_empty() && quiet => out.extend_from_slice(PING),
+            Framing::Chunks => chunk(out, is_whole),
+            Framing::Events | Framing::Bytes => {}
         }
         if out.is_empty() || self.send(out, now, limits)? {
             return Ok(!self.ending);
@@ -236,14 +260,13 @@ impl Live {
         Ok(true)
     }
 
-    fn fill(&mut self, out: &mut Vec<u8>) -> Flow {
+    /// `None`: it failed.
+    fn fill(&mut self, out: &mut Vec<u8>) -> Option<Flow> {
         // A panic ends this stream only.
         let filled: Result<Flow> = catch_unwind(AssertUnwindSafe(|| self.stream.fill(out)))
             .unwrap_or_else(|_| Err(Error::internal("a stream's source panicked")));
-        filled.unwrap_or_else(|e| {
-            log::warning("http", "a stream failed", &[("cause", &e.to_string())]);
-            Flow::End
-        })
+        let told = |e: Error| log::warning("http", "a stream failed", &[("cause", &e.to_string())]);
+        filled.map_err(told).ok()
     }
 
     /// Sends what the client takes and keeps the rest. Returns whether everything was sent. Error: nothing was taken
@@ -263,6 +286,18 @@ impl Live {
             return Err(ErrorKind::TimedOut.into());
         }
         Ok(false)
+    }
+}
+
+/// Makes one chunk of what is there, and the last one behind it where that is all.
+fn chunk(out: &mut Vec<u8>, is_whole: bool) {
+    if !out.is_empty() {
+        let size = format!("{:x}\r\n", out.len());
+        out.splice(..0, size.into_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if is_whole {
+        out.extend_from_slice(b"0\r\n\r\n");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data around a page's content, and errors beside form fields.
 
 use super::Prepared;
-use crate::access::right::{Edit, Noun, Right, Role, Servers, Verb, may};
+use crate::access::right::{Noun, Right, Role, Verb};
 use crate::base::clock::Ms;
 use crate::base::error::Error;
 use crate::lang::Locale;

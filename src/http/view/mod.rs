@@ -35,6 +35,7 @@ templates![
     "alerts/_hanging.html",
     "alerts/_open.html",
     "alerts/list.html",
+    "audit/list.html",
     "certificates/_life.html",
     "certificates/delete.html",
     "certificates/form.html",
@@ -92,6 +93,7 @@ templates![
     "rules/choose.html",
     "rules/form.html",
     "rules/list.html",
+    "schedules/list.html",
     "servers/_card_head.html",
     "servers/_card_needs.html",
     "servers/_card_wall.html",
@@ -203,7 +205,8 @@ impl View {
 
     /// Renders the template `name` with `content`; its fields stand beside `page`. Error: a template error.
     pub fn render(&self, name: &str, page: &Page, content: impl Serialize) -> Result<String> {
-        let content = context! { page => Serde(page), can => Value::from_object(page.can), ..Value::from(Serde(content)) };
+        let content =
+            context! { page => Serde(page), can => Value::from_object(page.can), ..Value::from(Serde(content)) };
         self.localized(&page.locale)?
             .templates
             .get_template(name)

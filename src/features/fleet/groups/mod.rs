@@ -11,7 +11,7 @@ use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Edit, Groups};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -21,6 +21,7 @@ use crate::events::outbox;
 use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
+use crate::kinds::{Related, TargetKind};
 use model::Valid;
 
 pub use model::Fields;
@@ -35,7 +36,19 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     menu: MENU,
     search: SEARCH,
+    targets: &[TARGET],
     ..Feature::named("groups")
+};
+
+const TARGET: TargetKind = TargetKind {
+    name: "group",
+    page: "/domains?group_id=",
+    name_of: |conn, id| Ok(queries::get(conn, Id::new(id))?.map(|group| group.fields.name)),
+    named: |conn, name| {
+        let same = |g: &Group| g.fields.name.to_lowercase() == name.to_lowercase();
+        Ok(of_domains(conn)?.into_iter().find(same).map(|g| g.id.get()))
+    },
+    related: |_, id| Ok(vec![Related::to(TARGET.name, id)]),
 };
 
 const MENU: &[Entry] = &[Entry {
@@ -125,7 +138,8 @@ pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
 /// Adds a group. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<Id<id::Group>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
-    note(app, tx, by, ("group.create", "group.created"), id, &valid.fields.name)?;
+    let (what, name) = (("group.create", "group.created"), &*valid.fields.name);
+    note(app, tx, by, what, (id, name), &Snapshot::none())?;
     Ok(id)
 }
 
@@ -135,23 +149,24 @@ pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, 
         let say = "This group was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "group_changed", say));
     }
+    let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
-    note(
-        app,
-        tx,
-        by,
-        ("group.update", "group.changed"),
-        old.id,
-        &valid.fields.name,
-    )
+    let (what, name) = (("group.update", "group.changed"), &*valid.fields.name);
+    note(app, tx, by, what, (old.id, name), &before)
 }
 
 /// Deletes a group. Returns the number of domains that were in it.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Group>, by: Allowed<Edit, Groups>) -> Result<i64> {
     let group = get(tx, id)?;
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
-    note(app, tx, by, ("group.delete", "group.deleted"), id, &group.fields.name)?;
+    let (what, name) = (("group.delete", "group.deleted"), &*group.fields.name);
+    note(app, tx, by, what, (id, name), &before)?;
     Ok(group.counts.domains)
+}
+
+fn snapshot(conn: &Conn, id: Id<id::Group>) -> Result<Snapshot> {
+    Snapshot::of(conn, "groups", id.get())
 }
 
 fn note(
@@ -159,10 +174,11 @@ fn note(
     tx: &Tx,
     by: Allowed<Edit, Groups>,
     what: (&str, &str),
-    id: Id<id::Group>,
-    name: &str,
+    (id, name): (Id<id::Group>, &str),
+    before: &Snapshot,
 ) -> Result<()> {
-    let data = serde_json::json!({ "name": name });
-    audit::append(tx, &app.vault, by, what.0, &format!("group {id} {name}"), &data)?;
+    let (data, after) = (serde_json::json!({ "name": name }), snapshot(tx, id)?);
+    let object = format!("group {id} {name}");
+    audit::change(tx, &app.vault, by, what.0, &object, &data, [before, &after])?;
     outbox::emit(tx, &app.wakes.events, what.1, ("group", id.get()), &data)
 }

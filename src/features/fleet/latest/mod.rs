@@ -155,10 +155,10 @@ pub struct Text<'a> {
 }
 
 /// Calls the function with every server's last poll, one at a time.
-pub fn each(metrics: &Db, mut look: impl FnMut(Text)) -> Result<()> {
+pub fn each(metrics: &Db, mut visit: impl FnMut(Text)) -> Result<()> {
     metrics.read(|conn| {
         queries::each(conn, |server, at_ms, took_ms, sample, disks| {
-            look(Text {
+            visit(Text {
                 server,
                 at_ms,
                 took_ms,

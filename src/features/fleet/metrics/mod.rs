@@ -14,11 +14,13 @@ mod availability;
 mod uplink;
 mod outcomes;
 mod service;
+mod exposition;
 mod api;
 mod pages;
 
 use crate::feature::Feature;
 pub use availability::{Change, step};
+pub use exposition::{STATE_HELP, state_figure};
 pub use glances::{Disk, Sample, parse};
 pub use poller::{PollStats, Poller, THREADS};
 pub use probe::{Outcome, PollAuth, PollTarget, Polled, Probed, Seen, poll, probe, security};
@@ -34,6 +36,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     services: service::SERVICES,
     subjects: &[&SERVERS],
+    exposes: exposition::EXPOSES,
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     ..Feature::named("metrics")

@@ -1,13 +1,17 @@
 //! Connections to servers. An unknown host key is stored for confirmation, a changed one blocks all work; address and
 //! secrets are read in one snapshot, so that a password never goes to another machine.
 
+use super::host_key::{host_key_changed, host_key_restored, offer_host_key};
+use super::model::AuthType;
+use super::secrets::secret;
 use super::{HostKeyState, Server};
 use crate::app::App;
 use crate::base::error::{Error, Kind, Result};
-use crate::base::host::Host;
+use crate::base::host::{Host, UserName};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
+use crate::db::Conn;
 use crate::events::outbox;
 use crate::provision::site::Off;
 use crate::provision::{self, Outcome, Progress, Recipe};
@@ -19,6 +23,61 @@ const SCAN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Event: a job disabled sites of ours that nginx rejected.
 pub const SITES_OFF: &str = "server.sites_off";
+
+/// The ssh target of a server. Error: its host key is not accepted.
+fn target(app: &App, conn: &Conn, server: &Server) -> Result<Target> {
+    let id = server.id;
+    match server.host_key_state {
+        HostKeyState::Pinned => {}
+        HostKeyState::Changed => {
+            return Err(Error::new(
+                Kind::Conflict,
+                "ssh_host_key_changed",
+                "The server's host key is not the one that was accepted. Nothing was sent. Find out why before you accept the new key.",
+            ));
+        }
+        HostKeyState::Unknown | HostKeyState::Pending => {
+            return Err(Error::new(
+                Kind::Conflict,
+                "ssh_host_key_pending",
+                "The server's host key waits to be accepted. Compare its fingerprint and accept it first.",
+            ));
+        }
+    }
+    let stored = |column| secret(app, conn, id, column);
+    let missing = |what: &str| {
+        Error::new(
+            Kind::Conflict,
+            "no_credential",
+            format!("No {what} is stored for this server. Enter one."),
+        )
+    };
+    let (auth, sudo_password) = match server.fields.auth_type {
+        AuthType::Password => {
+            let password = stored("password")?.ok_or_else(|| missing("password"))?;
+            (Auth::Password(password.clone()), Some(password))
+        }
+        AuthType::SshKey => {
+            let pem = stored("ssh_key")?.ok_or_else(|| missing("private key"))?;
+            (
+                Auth::Key {
+                    pem,
+                    passphrase: stored("ssh_key_passphrase")?,
+                },
+                stored("password")?,
+            )
+        }
+    };
+    Ok(Target {
+        server: id.get(),
+        host: Host::parse(&server.fields.host).map_err(Error::internal)?,
+        port: server.fields.ssh_port,
+        user: UserName::parse(&server.fields.username).map_err(Error::internal)?,
+        auth,
+        sudo_password,
+        host_key: server.host_key.clone(),
+    })
+}
 
 /// A server with its credentials.
 pub struct ServerConnection {
@@ -32,7 +91,7 @@ impl ServerConnection {
     pub fn of(app: &App, id: Id<id::Server>) -> Result<ServerConnection> {
         app.db.read(|conn| {
             let server = super::get(conn, id)?;
-            let target = super::target(app, conn, &server)?;
+            let target = target(app, conn, &server)?;
             Ok(ServerConnection { server, target })
         })
     }
@@ -94,8 +153,7 @@ impl ServerConnection {
         // The alert does not wait for reading the key again, which only adds evidence.
         let offered = scan(&self.server, cancel).ok().and_then(|keys| keys.into_iter().next());
         let line = offered.as_ref().map_or("", |key| &key.line);
-        app.db
-            .write(|tx| super::host_key_changed(app, tx, &self.server, line))?;
+        app.db.write(|tx| host_key_changed(app, tx, &self.server, line))?;
         Err(offered.map_or(e, |key| changed_key(&self.server, &key)))
     }
 }
@@ -115,20 +173,20 @@ fn verify_host_key(app: &App, server: &Server, cancel: &Cancel, say: &mut dyn Fn
     let offered = scan(server, cancel)?;
     let accepted = |key: &hostkey::HostKey| server.host_key.lines().any(|line| line == key.line);
     if !server.host_key.is_empty() && offered.iter().any(accepted) {
-        app.db.write(|tx| super::host_key_restored(app, tx, server))?;
+        app.db.write(|tx| host_key_restored(app, tx, server))?;
         say("The server shows the accepted host key again.");
         return Ok(());
     }
     let key = offered.into_iter().next().ok_or_else(no_key)?;
     if server.host_key.is_empty() {
-        app.db.write(|tx| super::offer_host_key(tx, server, &key.line))?;
+        app.db.write(|tx| offer_host_key(tx, server, &key.line))?;
         let say = format!(
             "First contact: the server shows the host key {}. Compare it with the server's own, accept it, then run this again. Nothing was sent.",
             key.fingerprint
         );
         return Err(Error::new(Kind::Conflict, "ssh_host_key_pending", say));
     }
-    app.db.write(|tx| super::host_key_changed(app, tx, server, &key.line))?;
+    app.db.write(|tx| host_key_changed(app, tx, server, &key.line))?;
     Err(changed_key(server, &key))
 }
 

@@ -21,9 +21,9 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
-const SILENCED: &str =
-    "(SELECT max(q.ends_at) FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.domain_id IS NULL
-      AND q.group_id IS NULL AND (q.server_id IS NULL OR q.server_id = s.id)
+const SILENCED: &str = "(SELECT max(q.ends_at) FROM main.silences q WHERE q.state = 'active' AND q.kind = ''
+      AND NOT EXISTS (SELECT 1 FROM main.silence_targets t WHERE t.silence_id = q.id
+        AND (t.target_type <> 'server' OR t.target_id <> s.id))
       AND (q.tag = '' OR EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = q.tag AND t.server_id = s.id)))";
 
 fn strings(json: String) -> Vec<String> {

@@ -2,9 +2,12 @@
 //! blocks the task.
 
 use super::connection::{self, ServerConnection};
+use super::host_key;
 use super::model::{self, Fields};
+use super::secrets;
 use super::settings;
 use super::{HostKeyState, Server, queries};
+use crate::access::right::{self, may};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{self, Error, Result};
@@ -22,7 +25,7 @@ use crate::provision::{self, Glances, Profile, Recipe, Source, recipes};
 use crate::ssh::{Job, Target};
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
-use crate::task::{Class, Kind, Outcome, Tries};
+use crate::task::{ByClock, Class, Kind, Outcome, Tries};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +51,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(30),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: read_host_key,
     },
     Kind {
@@ -57,6 +61,10 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(2 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: Some(ByClock {
+            target: "server",
+            right: may(right::Run, right::Servers),
+        }),
         run: check_ssh,
     },
     Kind {
@@ -66,6 +74,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(20 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: deploy_proxy,
     },
     Kind {
@@ -75,6 +84,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(40 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: install_glances,
     },
     Kind {
@@ -84,6 +94,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(20 * 60),
         tries: Tries::ONCE,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: remove_glances,
     },
 ];
@@ -142,7 +153,7 @@ fn read_host_key(run: &Run) -> Result<Outcome> {
         key.kind(),
         key.fingerprint
     ));
-    let commit = move |tx: &Tx| super::offer_host_key(tx, &server, &key.line);
+    let commit = move |tx: &Tx| host_key::offer_host_key(tx, &server, &key.line);
     Ok(Outcome {
         changed: 0,
         commit: Some(Box::new(commit)),
@@ -482,7 +493,7 @@ fn keep_glances(
     };
     let id = server.id;
     let sealed = password
-        .map(|p| run.app.vault.seal(super::place(id, "glances_password"), &p))
+        .map(|p| run.app.vault.seal(secrets::place(id, "glances_password"), &p))
         .transpose()?;
     let facts = keep_facts(server, done.facts);
     let wake = run.app.wakes.events.clone();

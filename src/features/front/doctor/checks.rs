@@ -117,8 +117,8 @@ fn integrity(app: &App) -> Result<Found> {
 }
 
 fn audit(app: &App) -> Result<Found> {
-    match audit::verify(&app.db, &app.vault)? {
-        Ok(rows) => fine(rows.to_string()),
+    match audit::verify(&app.db, &app.vault, None)? {
+        Ok(head) => fine(head.seq.to_string()),
         Err(broken) => fails("broken", broken.to_string()),
     }
 }

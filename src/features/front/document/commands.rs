@@ -1,12 +1,10 @@
-//! Commands for the owner of the data folder: `export` and `apply`.
+//! `export` and `apply`: the document's routes for the command line.
 
-use super::model::Document;
-use super::{Change, Mode};
-use crate::access::Allowed;
-use crate::app::App;
 use crate::base::error::{Error, Result};
 use crate::base::file;
-use crate::cli::{Command, Flag, Invocation, print, usage};
+use crate::cli::{Command, Flag, Invocation, client, print, usage};
+use crate::net::http::Method;
+use serde_json::Value;
 use std::fmt::Write;
 use std::io::Read;
 use std::path::Path;
@@ -19,9 +17,10 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "export",
         help: "Print the fleet as one JSON document, without secrets.",
-        flags: &[],
+        flags: client::REMOTE,
         run: |asked| {
-            print(&asked.open()?.db.read(Document::of)?.pretty()?);
+            let document = asked.ask(Method::Get, "/api/fleet", b"")?;
+            print(&document);
             Ok(0)
         },
     },
@@ -49,24 +48,26 @@ pub const COMMANDS: &[Command] = &[
                 value: "",
                 help: "With --yes: deploy the domains that are new or changed.",
             },
+            client::URL,
+            client::TOKEN_FILE,
         ],
         run: |asked| {
-            let change = apply(&asked.open()?, asked)?;
+            let change = apply(asked)?;
             print(&match asked.json() {
-                true => serde_json::to_string(&change).map_err(Error::internal)?,
-                false => told(&change),
+                true => change,
+                false => told(&serde_json::from_str(&change).map_err(Error::internal)?),
             });
             Ok(0)
         },
     },
 ];
 
-/// Imports a document (`--yes`), or shows the changes (`--plan`).
-fn apply(app: &App, asked: &Invocation) -> Result<Change> {
+/// Reads a document in (`--yes`), or says what that would change (`--plan`).
+fn apply(asked: &Invocation) -> Result<String> {
     let mode = match (asked.flag("plan"), asked.flag("yes"), asked.flag("deploy")) {
-        (Some(_), None, None) => Mode::Plan,
-        (None, Some(_), None) => Mode::Apply,
-        (None, Some(_), Some(_)) => Mode::Deploy,
+        (Some(_), None, None) => "plan",
+        (None, Some(_), None) => "apply",
+        (None, Some(_), Some(_)) => "deploy",
         _ => {
             return Err(usage(
                 "Say --plan to see what would change, or --yes to change it (and --deploy to deploy it).",
@@ -82,26 +83,34 @@ fn apply(app: &App, asked: &Invocation) -> Result<Change> {
         }
         Some(path) => file::read_limited(Path::new(path), SIZE_MAX)?,
     };
-    super::apply(app, Document::parse(&bytes)?, mode, Allowed::by_cli())
+    let path = format!("/api/fleet?mode={mode}");
+    match mode {
+        "plan" => asked.ask_without_change(&path, &bytes),
+        _ => asked.ask(Method::Post, &path, &bytes),
+    }
 }
 
-/// Text for people.
-fn told(change: &Change) -> String {
-    let mut text = change.diff.clone();
+/// For people.
+fn told(change: &Value) -> String {
+    let (count, many) = (
+        |name: &str| change[name].as_array().map_or(0, Vec::len),
+        |name: &str| change[name].as_u64(),
+    );
+    let mut text = change["diff"].as_str().unwrap_or_default().to_string();
     let _ = write!(
         text,
         "{}: {} new, {} changed, {} as they should be",
-        if change.applied { "Applied" } else { "Plan" },
-        change.created.len(),
-        change.changed.len(),
-        change.same
+        if change["applied"] == true { "Applied" } else { "Plan" },
+        count("created"),
+        count("changed"),
+        many("same").unwrap_or(0)
     );
-    if change.unnamed > 0 {
-        let _ = write!(text, ", {} not in the document (they stay)", change.unnamed);
+    if let Some(unnamed @ 1..) = many("unnamed") {
+        let _ = write!(text, ", {unnamed} not in the document (they stay)");
     }
     text.push_str(".\n");
-    for task in &change.tasks {
-        let _ = writeln!(text, "Task {task} deploys; a running daemon takes it up.");
+    for task in change["tasks"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "Task {task} deploys.");
     }
     text
 }

@@ -2,13 +2,13 @@
 //! `exporter.local`, programs on Lamplighter's own machine.
 
 use super::settings;
-use super::text::{CONTENT_TYPE, Text};
-use super::{fleet, own, queries};
+use super::{observed, own, queries};
 use crate::access::right::{Edit, Exporter, Metrics, Read, may};
 use crate::access::{Place, Right, token};
 use crate::audit;
 use crate::base::clock;
 use crate::base::error::{Error, Result};
+use crate::base::exposition::{CONTENT_TYPE, Text};
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shape::described;
@@ -67,7 +67,7 @@ fn scrape(ctx: &Ctx) -> Result<Reply> {
     let mut out = Text::default();
     own::write(ctx, &mut out)?;
     if sight == Sight::All && ctx.param("fleet") != "0" {
-        fleet::write(ctx.app, &mut out)?;
+        observed::write(ctx.app, &mut out)?;
     }
     Ok(Reply::bytes(CONTENT_TYPE, out.0.into_bytes()))
 }

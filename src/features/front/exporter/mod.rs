@@ -3,8 +3,7 @@
 
 mod settings;
 mod queries;
-mod text;
-mod fleet;
+mod observed;
 mod push;
 mod own;
 mod api;

@@ -1,8 +1,8 @@
 //! Lamplighter's own metrics: resources, queues, failures. Without names of servers or people.
 
-use super::text::{Kind, Text};
-use super::{fleet, push};
+use super::push;
 use crate::base::error::Result;
+use crate::base::exposition::{Kind, Text};
 use crate::base::sys;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::State;
@@ -58,9 +58,9 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         ))
     })?;
     let name = "lamplighter_state";
-    out.family(name, Kind::Gauge, fleet::STATE_HELP);
+    out.family(name, Kind::Gauge, metrics::STATE_HELP);
     for (part, state) in overall.parts().into_iter().chain([("all", overall.state)]) {
-        out.value(name, &[("part", part)], fleet::state(state).unwrap_or(0.0));
+        out.value(name, &[("part", part)], metrics::state_figure(state).unwrap_or(0.0));
     }
     out.family("lamplighter_servers", Kind::Gauge, "Servers by their state.");
     for state in State::ALL {

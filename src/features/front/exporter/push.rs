@@ -4,10 +4,10 @@
 //! deduplicates.
 
 use super::settings;
-use super::text::{Kind, Text};
 use crate::app::App;
 use crate::base::clock::{self, HOUR, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
+use crate::base::exposition::{Kind, Text};
 use crate::base::log;
 use crate::base::process::Cancel;
 use crate::features::house::remote_store::{self, RemoteStore};

@@ -43,6 +43,7 @@ chapters! {
     "readme": "README.md",
     "operations": "src/manual/operations.md",
     "security": "src/manual/security.md",
+    "rights": "src/manual/rights.md",
     "changes": "src/manual/changes.md",
     "architecture": "src/manual/architecture.md",
     "contributing": "src/manual/contributing.md",

@@ -1,9 +1,9 @@
-//! What a program says it is (`User-Agent`, RFC 9110 §10.1.5), in two words. Anybody may say anything there: it is only
-//! to tell one's own sign-ins apart.
+//! Short form of a `User-Agent` (RFC 9110 §10.1.5). It is not verified: it only helps users to tell their own sign-ins
+//! apart.
 
 use crate::base::text;
 
-/// The first of these that is in it; who calls itself by another's name as well comes before that one.
+/// Names of browsers; the first match counts. Browsers that also name another one come before it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -29,10 +29,10 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("Linux", "Linux"),
 ];
 
-/// Longest name of a program that is not known.
+/// Maximum length of an unknown program's name.
 const NAME_MAX: usize = 40;
 
-/// `Firefox, Linux`; empty where nothing was said.
+/// `Firefox, Linux`; empty without a `User-Agent`.
 pub fn shown(agent: &str) -> String {
     let find = |known: &[(&str, &'static str)]| {
         known

@@ -19,7 +19,9 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/me/confirm", Right::SignedIn, confirm)
         .takes(EVIDENCE)
         .gives_nothing(),
-    route(Get, "/api/me/sessions", Right::SignedIn, sessions).gives::<List<SessionView>>(),
+    route(Get, "/api/me/sessions", Right::SignedIn, sessions)
+        .refuses(&[403])
+        .gives::<List<SessionView>>(),
     route(Delete, "/api/me/sessions", Right::SignedIn, end_others).gives_nothing(),
     route(Delete, "/api/me/sessions/{id}", Right::SignedIn, end_one).gives_nothing(),
     route(Post, "/api/me/totp", Right::SignedIn, begin_totp)

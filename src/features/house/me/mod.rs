@@ -1,5 +1,5 @@
-//! What somebody does with their own account: password, second factor, sign-ins. Only who has signed in themselves does it,
-//! never a program's token.
+//! The user's own account: password, two-step sign-in, sign-ins. Only for users who are signed in themselves, never for
+//! an API token.
 
 mod agent;
 mod own;

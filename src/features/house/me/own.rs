@@ -1,16 +1,14 @@
-//! The changes themselves, each with its row in the audit.
+//! Changes of the user's own account, each with its audit row.
 
 use crate::access::confirm::{self, Evidence};
 use crate::access::{self, OwnSignIn, second_factor, totp};
 use crate::app::App;
-use crate::audit;
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::features::house::users;
-use serde_json::json;
 
-/// A new password, by who knows the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
+/// Changes the password; needs the old one; all other sign-ins end. Errors: `wrong_password`, `too_many_sign_ins`, a
 /// password that does not fit.
 pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Result<()> {
     let evidence = Evidence::Password(old);
@@ -23,29 +21,28 @@ pub fn set_password(app: &App, own: OwnSignIn, old: Secret, new: &Secret) -> Res
     Ok(())
 }
 
-fn tell(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
-    let actor = own.actor();
-    let object = format!("user {} {}", actor.user(), actor.login());
-    audit::append(tx, &app.vault, actor.by(), action, &object, &json!({}))
+/// An act on the own account of which its row shows nothing.
+fn note_act(app: &App, tx: &Tx, own: OwnSignIn, action: &str) -> Result<()> {
+    users::note_own(app, tx, own, action, &users::snapshot(tx, own.actor().user())?)
 }
 
-/// Ends one of the own sign-ins; a 404 when there is none.
+/// Ends one of the user's own sign-ins. Error `NotFound`.
 pub fn end_session(app: &App, own: OwnSignIn, family: &str) -> Result<()> {
     app.db.write_reserved(|tx| {
         if !access::end_session(tx, own.actor().user(), family)? {
             return Err(Error::not_found("sign-in"));
         }
-        tell(app, tx, own, "user.end_session")
+        note_act(app, tx, own, "user.end_session")
     })?;
     app.wakes.access.ring();
     Ok(())
 }
 
-/// Ends all of them but this one.
+/// Ends all other sign-ins.
 pub fn end_other_sessions(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write_reserved(|tx| {
         access::end_other_sessions(tx, own)?;
-        tell(app, tx, own, "user.end_other_sessions")
+        note_act(app, tx, own, "user.end_other_sessions")
     })?;
     app.wakes.access.ring();
     Ok(())
@@ -67,29 +64,30 @@ fn enrolment(own: OwnSignIn, secret: &Secret) -> Enrolment {
     }
 }
 
-/// Begins with an authenticator. Error: `totp_is_on`.
+/// Creates a secret for an authenticator, not yet confirmed. Error: `totp_is_on`.
 pub fn begin_totp(app: &App, own: OwnSignIn) -> Result<Enrolment> {
     let secret = app.db.write(|tx| {
-        tell(app, tx, own, "user.totp_begin")?;
+        note_act(app, tx, own, "user.totp_begin")?;
         second_factor::begin(tx, &app.vault, own.actor().user())
     })?;
     Ok(enrolment(own, &secret))
 }
 
-/// What was begun and not confirmed.
+/// The unconfirmed secret.
 pub fn pending_totp(app: &App, own: OwnSignIn) -> Result<Option<Enrolment>> {
     let secret = (app.db).read(|conn| second_factor::pending(conn, &app.vault, own.actor().user()))?;
     Ok(secret.map(|secret| enrolment(own, &secret)))
 }
 
-/// Switches it on; gives the recovery codes. Errors: `totp_not_begun`, a wrong code, `too_many_sign_ins`.
+/// Enables two-step sign-in by a code; returns the recovery codes. Errors: `totp_not_begun`, a wrong code, `too_many_sign_ins`.
 pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>> {
     let user = own.actor().user();
     let attempt = app.throttle.admit_code(user, access::throttle::Known::Here)?;
     let codes = app.db.write(|tx| {
+        let before = users::snapshot(tx, user)?;
         let codes = second_factor::confirm(tx, &app.vault, user, code)?;
         if codes.is_some() {
-            tell(app, tx, own, "user.totp_on")?;
+            users::note_own(app, tx, own, "user.totp_on", &before)?;
         }
         Ok(codes)
     })?;
@@ -104,25 +102,26 @@ pub fn confirm_totp(app: &App, own: OwnSignIn, code: &str) -> Result<Vec<String>
     })
 }
 
-/// New recovery codes in place of all others. Error: `totp_is_off`.
+/// Replaces the recovery codes. Error: `totp_is_off`.
 pub fn fresh_codes(app: &App, own: OwnSignIn) -> Result<Vec<String>> {
     let user = own.actor().user();
     app.db.write(|tx| {
         if !second_factor::is_on(tx, user)? {
             return Err(off());
         }
-        tell(app, tx, own, "user.recovery_codes")?;
+        note_act(app, tx, own, "user.recovery_codes")?;
         second_factor::fresh_codes(tx, &app.vault, user)
     })
 }
 
-/// Switches it off. Error: `totp_is_off`.
+/// Disables two-step sign-in. Error: `totp_is_off`.
 pub fn end_totp(app: &App, own: OwnSignIn) -> Result<()> {
     app.db.write(|tx| {
+        let before = users::snapshot(tx, own.actor().user())?;
         if !second_factor::remove(tx, own.actor().user())? {
             return Err(off());
         }
-        tell(app, tx, own, "user.totp_off")
+        users::note_own(app, tx, own, "user.totp_off", &before)
     })
 }
 

@@ -1,4 +1,4 @@
-//! One's own page: how pages look to one person, their password, their second factor, where they are signed in.
+//! The page of the user's own account: display preferences, password, two-step sign-in, sign-ins.
 
 use super::{agent, api, own};
 use crate::access::{self, OwnSignIn, Right, second_factor};
@@ -38,12 +38,12 @@ const PREFS: &[Param] = &[
 
 #[derive(Serialize)]
 struct Prefs {
-    /// As it is chosen, or as it was typed when it was refused.
+    /// The chosen value, or the typed one when it was refused.
     time_zone_chosen: String,
     errors: Errors,
-    /// What was refused about the password: code and sentence.
+    /// Code and sentence of a refused password.
     refused_as: Option<(&'static str, String)>,
-    /// What was done.
+    /// Name of the finished action.
     done: &'static str,
     totp: bool,
     codes_left: i64,
@@ -60,7 +60,7 @@ struct Session {
     seen_at: Ms,
 }
 
-/// What the page may say was done.
+/// Names of finished actions.
 const DONE: &[&str] = &["password", "session", "sessions", "totp_off"];
 
 fn own_sign_in<'a>(ctx: &'a Ctx) -> Result<OwnSignIn<'a>> {
@@ -108,7 +108,7 @@ fn back_with(done: &str) -> Reply {
     Reply::see_other(format!("/prefs{}", query(&[("done", done)])))
 }
 
-/// Each field is one preference; what is not sent stays as it is.
+/// Stores preferences, one per field; fields that are not sent stay.
 fn prefs(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
     let lang = input.choice("lang").and_then(Lang::parse);
@@ -131,17 +131,20 @@ fn prefs(ctx: &Ctx) -> Result<Reply> {
     if let Some(lang) = lang {
         let user = ctx.actor()?.user();
         ctx.app.db.write(|tx| users::set_lang(tx, user, lang.tag()))?;
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "lang", lang.tag()));
+        reply = reply.header("Set-Cookie", page::preference_cookie(ctx.request, "lang", lang.tag()));
     }
     if let Some(name) = time_zone {
         let user = ctx.actor()?.user();
         ctx.app.db.write(|tx| users::set_time_zone(tx, user, &name))?;
     }
     if let Some(theme) = theme {
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "theme", theme.name()));
+        reply = reply.header(
+            "Set-Cookie",
+            page::preference_cookie(ctx.request, "theme", theme.name()),
+        );
     }
     if let Some(keys) = keys {
-        reply = reply.header("Set-Cookie", page::looks_cookie(ctx.request, "keys", keys));
+        reply = reply.header("Set-Cookie", page::preference_cookie(ctx.request, "keys", keys));
     }
     Ok(reply)
 }

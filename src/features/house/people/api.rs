@@ -67,7 +67,7 @@ described! {
     }
 }
 
-/// In which state an account is, in a word.
+/// State of an account.
 pub fn state(member: &Member) -> &'static str {
     if member.disabled {
         "disabled"
@@ -118,7 +118,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/users/{id}"), &Created { id, invite_url })
 }
 
-/// Makes an account, and the link by which its owner sets a password.
+/// Adds an account with the link by which its owner sets a password.
 pub fn add(app: &App, new: &New, by: Allowed<Edit, Users>) -> Result<(Id<User>, Option<String>)> {
     app.db.write(|tx| {
         let invited = Invited {
@@ -132,7 +132,7 @@ pub fn add(app: &App, new: &New, by: Allowed<Edit, Users>) -> Result<(Id<User>, 
     })
 }
 
-/// Does something to one account, in one transaction; who is signed in to it is looked at afresh.
+/// Changes one account in one transaction; its sign-ins are authorized again.
 pub fn act<T>(
     app: &App,
     id: Id<User>,

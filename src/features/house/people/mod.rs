@@ -1,4 +1,4 @@
-//! Who has an account here: invited by a link, given another role, let in no more, removed. For administrators.
+//! Accounts, for administrators: invite by a link, change role, disable, remove.
 
 mod model;
 mod api;

@@ -1,4 +1,4 @@
-//! What an administrator may say of an account.
+//! Validation of accounts.
 
 use crate::access::Role;
 use crate::base::error::Result;
@@ -16,17 +16,17 @@ const ROLE: Param = param::choice(
 );
 const EMAIL: Param = param::text("email", 254, "Where to write to; may be empty.");
 
-/// Of a new account.
+/// Parameters of a new account.
 pub const INVITE: &[Param] = &[
     param::text("login", 256, "By what they sign in; it stays.").required(),
     ROLE.required(),
     EMAIL,
 ];
 
-/// Of one that is there; what is not sent stays.
+/// Parameters of a change; fields that are not sent stay.
 pub const CHANGE: &[Param] = &[ROLE, EMAIL, param::flag("disabled", "May they sign in no more?")];
 
-/// Fields of the answer that may be sent back and are not to be set.
+/// Read-only fields of the answer, ignored when sent back.
 pub const READ_ONLY: &[&str] = &[
     "id",
     "login",
@@ -37,7 +37,7 @@ pub const READ_ONLY: &[&str] = &[
     "last_login_at",
 ];
 
-/// Whom an administrator invites.
+/// An invitation.
 pub struct New {
     pub login: String,
     pub email: String,

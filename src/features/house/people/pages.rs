@@ -1,4 +1,4 @@
-//! Accounts as pages: the list with the form that invites, and one account with what can be done to it.
+//! Pages of accounts: the list with the form for invitations, and one account with its actions.
 
 use super::{api, model};
 use crate::access::right::{Edit, Read, Users, may};
@@ -32,7 +32,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/users/{id}/sessions/end", may(Edit, Users), end_sessions),
 ];
 
-/// Accounts on the page: more are found by searching.
+/// Maximum accounts on the page; others are found by search.
 const SHOWN_MAX: i64 = 500;
 
 #[derive(Serialize)]
@@ -67,13 +67,13 @@ struct List<'a> {
     q: &'a str,
     items: Vec<Row>,
     total: i64,
-    /// What was typed into the refused form.
+    /// Typed values of a refused form.
     typed: Typed,
     errors: Errors,
-    /// A link that was made just now: whose, and where it leads.
+    /// A new link: login and address.
     link: Option<Link>,
     deleted: bool,
-    /// Of who looks: for the question who they are.
+    /// The reader's account, for the confirmation of who they are.
     own_totp: bool,
 }
 
@@ -119,7 +119,7 @@ fn own_totp(ctx: &Ctx) -> Result<bool> {
     ctx.app.db.read(|conn| second_factor::is_on(conn, user))
 }
 
-/// The link as it is handed on: whole, also while nobody has said what this Lamplighter is called outside.
+/// The whole link; without `site.public_url`, with the address that this page was asked at.
 fn whole(ctx: &Ctx, url: String) -> Result<String> {
     match url.starts_with('/') {
         true => Ok(page::frame(ctx)?.origin + &url),
@@ -132,7 +132,7 @@ fn invite(ctx: &Ctx) -> Result<Reply> {
     let made = model::invitation(ctx.input()?).and_then(|new| Ok((api::add(ctx.app, &new, by)?, new)));
     match made {
         Ok(((id, None), _)) => Ok(Reply::see_other(format!("/users/{id}"))),
-        // Shown once and not after a reload: what makes it is not sent again.
+        // Shown once: a reload does not send the form again.
         Ok(((_, Some(url)), new)) => {
             let link = Link {
                 login: new.login,
@@ -162,17 +162,17 @@ fn invite(ctx: &Ctx) -> Result<Reply> {
 #[derive(Serialize)]
 struct One {
     user: Row,
-    /// Is it the account of who looks?
+    /// Is it the reader's own account?
     is_own: bool,
     own_totp: bool,
-    /// Sign-ins that go on.
+    /// Open sign-ins.
     sessions: usize,
     email: String,
     role: String,
     errors: Errors,
-    /// What was refused as a whole: code and sentence.
+    /// Code and sentence of a refusal.
     refused_as: Option<(&'static str, String)>,
-    /// What was done.
+    /// Name of the finished action.
     done: String,
     link: Option<String>,
 }
@@ -215,10 +215,10 @@ fn show_one(ctx: &Ctx, id: Id<User>, wrong: Option<Error>, link: Option<String>)
     page::show(ctx, "people/show.html", content)
 }
 
-/// What the page may say was done.
+/// Names of finished actions.
 const DONE: &[&str] = &["saved", "disabled", "enabled", "totp_reset", "sessions_ended"];
 
-/// The account's page after something was done to it, or with the reason why it was not.
+/// The account's page with the result of an action.
 fn after(ctx: &Ctx, id: Id<User>, done: Result<()>, say: &str) -> Result<Reply> {
     match done {
         Ok(()) => Ok(Reply::see_other(format!("/users/{id}{}", query(&[("done", say)])))),

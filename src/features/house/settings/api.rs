@@ -3,7 +3,7 @@
 use crate::access::Allowed;
 use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
-use crate::audit::{self, By};
+use crate::audit::{self, By, Snapshot};
 use crate::base::error::{self, Error, Result};
 use crate::base::shape::{Described, Member, Object, Shape, described};
 use crate::features::house::remote_store;
@@ -109,10 +109,15 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit
     app.db.write(|tx| {
         let homes = remote_store::homes(tx)?;
         let mut detail = serde_json::Map::new();
+        let mut stood = [BTreeMap::new(), BTreeMap::new()];
         for (key, value) in changes {
             let known = app.registry.all::<Setting>().iter().find(|s| s.key == key);
             let setting = known.ok_or_else(|| Error::not_found("setting"))?;
+            let was = setting.value(tx)?;
             if settings::set(tx, setting, value.as_deref(), by.actor())? {
+                let told = |value| serde_json::to_value(value).map_err(Error::internal);
+                stood[0].entry(key.clone()).or_insert(told(was)?);
+                stood[1].insert(key.clone(), told(setting.value(tx)?)?);
                 detail.insert(key.clone(), value.clone().into());
             }
         }
@@ -125,7 +130,9 @@ pub fn set_all(app: &App, changes: &[(String, Option<String>)], by: Allowed<Edit
         if detail.is_empty() {
             return Ok(());
         }
-        audit::append(tx, &app.vault, by, "settings.change", "settings", &detail.into())
+        let [before, after] = stood.map(Snapshot::of_values);
+        let (what, detail) = ("settings.change", detail.into());
+        audit::append_change(tx, &app.vault, by, what, "settings", &detail, [&before, &after])
     })
 }
 

@@ -3,18 +3,19 @@
 use super::stream::{self as feed, TaskLog};
 use super::{Outcome, outcome};
 use crate::access::Standing;
-use crate::access::right::{Read, Run, Tasks, may};
+use crate::access::right::{Deploy, Read, Run, Servers, Tasks, may};
 use crate::audit;
 use crate::base::clock::{self, Duration, Instant, rfc3339};
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::shape::{Described, Stored, described};
-use crate::db::Conn;
+use crate::db::{Conn, Tx};
 use crate::events::wake::Wake;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
+use crate::task::wait::Approver;
 use crate::task::{Filter, LogLine, Status, StepView, Task, family, log, queue, wait};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,6 +31,12 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/tasks/{id}/cancel", may(Run, Tasks), cancel)
         .takes(&[])
         .answers(Answer::Json(202, View::SHAPE)),
+    route(Post, "/api/tasks/{id}/approve", may(Deploy, Servers), approve)
+        .takes(&[])
+        .gives::<View>(),
+    route(Post, "/api/tasks/{id}/refuse", may(Deploy, Servers), refuse)
+        .takes(REFUSE)
+        .gives::<View>(),
     route(Get, "/api/tasks/{id}/stream", may(Read, Tasks), stream)
         .query(STREAM)
         .streams(feed::EVENTS),
@@ -169,6 +176,9 @@ pub const LIST: &[Param] = &[
     param::number("parent", 1..=i64::MAX, "Only parts of this task."),
 ];
 
+/// Parameters of a refusal.
+pub const REFUSE: &[Param] = &[param::text("reason", 500, "Why, for whoever asked for the task.")];
+
 const AFTER: Param = param::number("after", 0..=i64::MAX, "Only lines behind this one.");
 const STREAM: &[Param] = &[AFTER];
 const LOGS: &[Param] = &[
@@ -232,6 +242,39 @@ pub fn cancel_task(ctx: &Ctx) -> Result<Task> {
             &format!("task {id}"),
             &serde_json::json!({}),
         )?;
+        queue::get(tx, id)
+    })?;
+    ctx.app.wakes.log(id).ring();
+    Ok(task)
+}
+
+fn approve(ctx: &Ctx) -> Result<Reply> {
+    Reply::json(&view(&approve_task(ctx)?))
+}
+
+fn refuse(ctx: &Ctx) -> Result<Reply> {
+    Reply::json(&view(&refuse_task(ctx)?))
+}
+
+/// Approves the task of this request.
+pub fn approve_task(ctx: &Ctx) -> Result<Task> {
+    ctx.input()?.finish(&["reason"])?; // the page has one form for both
+    decide(ctx, |tx, id, by| wait::approve(ctx.app, tx, id, by))
+}
+
+/// Refuses the task of this request: it ends.
+pub fn refuse_task(ctx: &Ctx) -> Result<Task> {
+    let mut input = ctx.input()?;
+    let why = input.text("reason").unwrap_or_default();
+    input.finish(&[])?;
+    decide(ctx, |tx, id, by| wait::refuse(ctx.app, tx, id, &why, by))
+}
+
+fn decide(ctx: &Ctx, decide: impl FnOnce(&Tx, Id<id::Task>, Approver) -> Result<()>) -> Result<Task> {
+    let id = ctx.id(0, "task")?;
+    let by = ctx.allowed(Deploy, Servers)?;
+    let task = ctx.app.db.write(|tx| {
+        decide(tx, id, by)?;
         queue::get(tx, id)
     })?;
     ctx.app.wakes.log(id).ring();

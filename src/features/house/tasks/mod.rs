@@ -17,7 +17,7 @@ use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
 use crate::http::page;
-use crate::schedule::{Periodic, Work, stored};
+use crate::schedule::{Periodic, Work};
 use crate::task::{self, Status, Task, queue};
 use std::time::Duration;
 
@@ -28,7 +28,6 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     cards: pages::CARDS,
     periodic: PERIODIC,
-    services: stored::SERVICES,
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     menu: MENU,

@@ -2,7 +2,7 @@
 
 use super::api;
 use super::widgets::{Problem, glyph, step_title, task_row};
-use crate::access::right::{Read, Run, Tasks, may};
+use crate::access::right::{Deploy, Read, Run, Servers, Tasks, may};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::Result;
 use crate::base::id::Id;
@@ -22,9 +22,11 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/logs", may(Read, Tasks), old_list).query(api::LIST),
     route(Get, "/tasks/{id}", may(Read, Tasks), show),
     route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
+    route(Post, "/tasks/{id}/approve", may(Deploy, Servers), approve).takes(api::REFUSE),
+    route(Post, "/tasks/{id}/refuse", may(Deploy, Servers), refuse).takes(api::REFUSE),
 ];
 
-/// Tasks looked at for the counter of a day.
+/// Maximum of tasks counted for the last day.
 const COUNTED: i64 = 500;
 
 /// See [`Card`].
@@ -363,5 +365,15 @@ fn again(task: &Task) -> Option<Again> {
 
 fn cancel(ctx: &Ctx) -> Result<Reply> {
     let task = api::cancel_task(ctx)?;
+    Ok(Reply::see_other(format!("/tasks/{}", task.id)))
+}
+
+fn approve(ctx: &Ctx) -> Result<Reply> {
+    let task = api::approve_task(ctx)?;
+    Ok(Reply::see_other(format!("/tasks/{}", task.id)))
+}
+
+fn refuse(ctx: &Ctx) -> Result<Reply> {
+    let task = api::refuse_task(ctx)?;
     Ok(Reply::see_other(format!("/tasks/{}", task.id)))
 }

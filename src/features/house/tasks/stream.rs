@@ -125,7 +125,7 @@ impl Feed {
             drop(state); // readers of other tasks must not wait for this query
             return self.catch_up(after, newest, out);
         }
-        let more = *after >= newest && state.end.is_none() && self.look(&mut state, wake, *after)?;
+        let more = *after >= newest && state.end.is_none() && self.read_new(&mut state, wake, *after)?;
         for chunk in &state.chunks {
             if chunk.from == *after {
                 out.extend_from_slice(&chunk.frames);
@@ -144,7 +144,7 @@ impl Feed {
 
     /// Reads new lines into a chunk that starts at this reader's position (shared by all current readers). Returns
     /// whether another query is worthwhile.
-    fn look(&self, state: &mut State, wake: &Wake, after: i64) -> Result<bool> {
+    fn read_new(&self, state: &mut State, wake: &Wake, after: i64) -> Result<bool> {
         let count = wake.count();
         if state.looked_at == Some(count) && state.chunks.back().is_some_and(|c| c.to == after) {
             return Ok(false);

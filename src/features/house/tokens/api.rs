@@ -16,15 +16,18 @@ use crate::http::route::{Ctx, Route, route};
 pub const ROUTES: &[Route] = &[
     route(Get, "/api/tokens", Right::SignedIn, list)
         .query(LIST)
+        .refuses(&[403])
         .gives::<List<View>>(),
     route(Post, "/api/tokens", Right::SignedIn, create)
         .takes(model::PARAMS)
         .creates::<Minted>(),
-    route(Get, "/api/tokens/{id}", Right::SignedIn, show).gives::<View>(),
+    route(Get, "/api/tokens/{id}", Right::SignedIn, show)
+        .refuses(&[403])
+        .gives::<View>(),
     route(Delete, "/api/tokens/{id}", Right::SignedIn, withdraw).gives_nothing(),
 ];
 
-/// What a list's query may bring.
+/// Query parameters of a list.
 pub const LIST: &[Param] = &[param::flag("all", "1: everybody's, for who may see accounts.")];
 
 described! {

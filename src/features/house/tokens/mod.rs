@@ -1,4 +1,4 @@
-//! API tokens: what programs speak by. Made and withdrawn by people who have signed in themselves, never by a token.
+//! API tokens: credentials of programs. Created and withdrawn only by users who are signed in themselves, never by a token.
 
 mod model;
 mod api;
@@ -8,7 +8,7 @@ use crate::access::api_token::{self, NewToken, Token};
 use crate::access::right::{Edit, Read, Users, may};
 use crate::access::{Actor, Place};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::error::{Error, Result};
 use crate::base::id::{ApiToken, Id};
 use crate::db::{Conn, Tx};
@@ -22,7 +22,7 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("tokens")
 };
 
-/// Makes a token of this person's; its text exists nowhere else. Errors: `token_may_not`, `duplicate`,
+/// Creates a token of the actor; its text is not stored. Errors: `token_may_not`, `duplicate`,
 /// `too_many_tokens`.
 fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>, String)> {
     by.sign_in()?;
@@ -34,24 +34,33 @@ fn mint(app: &App, tx: &Tx, new: &NewToken, by: &Actor) -> Result<(Id<ApiToken>,
         "expires_at": new.expires_at.map(crate::base::clock::rfc3339),
     });
     let object = format!("token {id} {}", new.name);
-    audit::append(tx, &app.vault, by.by(), "token.create", &object, &data)?;
+    let stood = [&Snapshot::none(), &snapshot(tx, id)?];
+    audit::change(tx, &app.vault, by.by(), "token.create", &object, &data, stood)?;
     Ok((id, token))
 }
 
-/// Withdraws one of theirs, or for who may edit accounts anybody's. Errors: `token_may_not`, `not_found`.
+/// Withdraws a token of the actor; with the right to edit users, anybody's. Errors: `token_may_not`, `not_found`.
 fn withdraw(app: &App, tx: &Tx, id: Id<ApiToken>, by: &Actor) -> Result<()> {
     let token = get(tx, id, by)?;
     if token.owner.0 != by.user() {
         by.allowed(Edit, Users, &Place::Everywhere)?;
     }
+    let before = snapshot(tx, id)?;
     api_token::withdraw(tx, id)?;
     app.wakes.access.ring();
     let object = format!("token {id} {}", token.name);
     let data = serde_json::json!({ "owner": token.owner.1 });
-    audit::append(tx, &app.vault, by.by(), "token.withdraw", &object, &data)
+    let stood = [&before, &Snapshot::none()];
+    audit::change(tx, &app.vault, by.by(), "token.withdraw", &object, &data, stood)
 }
 
-/// One of theirs, or for who may see accounts anybody's. Errors: `token_may_not`, `not_found`.
+/// A token as the audit compares it, without its use.
+fn snapshot(conn: &Conn, id: Id<ApiToken>) -> Result<Snapshot> {
+    let all = Snapshot::of(conn, "api_tokens", id.get())?;
+    Ok(all.without(|name| ["used_at", "used_ip"].contains(&name)))
+}
+
+/// A token of the actor; with the right to read users, anybody's. Errors: `token_may_not`, `not_found`.
 fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
     by.sign_in()?;
     let token = api_token::get(conn, id)?;
@@ -59,7 +68,7 @@ fn get(conn: &Conn, id: Id<ApiToken>, by: &Actor) -> Result<Token> {
     token.filter(is_theirs).ok_or_else(|| Error::not_found("token"))
 }
 
-/// Theirs, or everybody's. Errors: `token_may_not`, `forbidden`.
+/// Tokens of the actor, or everybody's. Errors: `token_may_not`, `forbidden`.
 fn list(conn: &Conn, everybodys: bool, by: &Actor) -> Result<Vec<Token>> {
     by.sign_in()?;
     if everybodys {

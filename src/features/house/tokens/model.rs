@@ -1,4 +1,4 @@
-//! What a token's draft may say.
+//! Validation of a new token.
 
 use crate::access::api_token::{NewToken, Power};
 use crate::access::scope::{self, Grant};
@@ -11,7 +11,7 @@ use crate::db::Conn;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 
-/// What a draft may bring.
+/// Parameters of a new token.
 pub const PARAMS: &[Param] = &[
     param::name("name", "What it is called.").required(),
     param::choice("role", &ROLES, "It may what this role may; or `scopes`."),
@@ -34,10 +34,10 @@ pub const PARAMS: &[Param] = &[
     ),
 ];
 
-/// From the fewest rights to the most.
+/// Roles, fewest rights first.
 pub const ROLES: [&str; 4] = ["automation", "viewer", "operator", "admin"];
 
-/// A power as the API and the audit write it.
+/// Role or scopes as the API and the audit write them.
 pub fn power(power: &Power) -> Vec<String> {
     match power {
         Power::Role(role) => vec![format!("role:{}", role.name())],
@@ -45,7 +45,7 @@ pub fn power(power: &Power) -> Vec<String> {
     }
 }
 
-/// Reads a draft. Nobody gives what they do not have.
+/// Reads a draft. Error: invalid fields; also for rights that the actor does not have.
 pub fn read(conn: &Conn, mut input: Input, by: &Actor) -> Result<NewToken> {
     let i = &mut input;
     let name = i.name("name").unwrap_or_default();
@@ -57,12 +57,8 @@ pub fn read(conn: &Conn, mut input: Input, by: &Actor) -> Result<NewToken> {
     let grants = grants(conn, i, &scopes, by)?;
     let power = match role {
         Some(role) if scopes.is_empty() => {
-            if role.least(by.role()) != role {
-                i.wrong(
-                    "role",
-                    "more_than_owner",
-                    "Your own role has fewer rights than this one.",
-                );
+            if !role.is_within(by.role()) {
+                i.wrong("role", "more_than_owner", "This role has rights that your own has not.");
             }
             Power::Role(role)
         }
@@ -129,7 +125,7 @@ fn grants(conn: &Conn, i: &mut Input, scopes: &[String], by: &Actor) -> Result<V
     Ok(grants)
 }
 
-/// An empty one is no end.
+/// Empty: no expiry.
 fn time(text: &str, now: Ms) -> std::result::Result<Option<Ms>, String> {
     if text.is_empty() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! One's own tokens on a page, and everybody's for an administrator. A new one is shown on the answer to its form, once.
+//! The page of tokens: the user's own; for administrators everybody's. A new one is shown once, in the answer to its form.
 
 use super::model;
 use crate::access::api_token::Token;
@@ -35,11 +35,11 @@ struct Row {
     expired: bool,
     used_at: Option<Ms>,
     used_ip: String,
-    /// May who looks withdraw it?
+    /// May the reader withdraw it?
     may_withdraw: bool,
 }
 
-/// The rights on one kind of things.
+/// Rights on one noun.
 #[derive(Serialize)]
 struct Noun {
     name: &'static str,
@@ -55,9 +55,9 @@ struct Content {
     nouns: Vec<Noun>,
     groups: Vec<(i64, String)>,
     servers: Vec<(i64, String)>,
-    /// The token just made, with its name.
+    /// The new token, with its name.
     made: Option<(String, String)>,
-    /// What was typed into the refused form: the fields and the ticked rights.
+    /// Typed values of a refused form: fields and ticked rights.
     typed: Map<String, Value>,
     ticked: Vec<String>,
     errors: Errors,
@@ -103,11 +103,11 @@ fn show(ctx: &Ctx, made: Option<(String, String)>, form: &[(String, String)], er
     page::show(ctx, "tokens/list.html", content)
 }
 
-/// Those that give no more than one has.
+/// Roles with no more rights than the actor has.
 fn roles(by: &Actor) -> Vec<&'static str> {
     let roles = model::ROLES.into_iter();
     roles
-        .filter(|name| Role::parse(name).is_some_and(|role| role.least(by.role()) == role))
+        .filter(|name| Role::parse(name).is_some_and(|role| role.is_within(by.role())))
         .collect()
 }
 
@@ -131,7 +131,7 @@ fn ticked(form: &[(String, String)]) -> Vec<String> {
     rights.map(|(_, right)| right.clone()).collect()
 }
 
-/// The form as the API takes it. A right that cannot be limited to the chosen group or server is a mistake, not more.
+/// Translates the form for the API. A right that cannot be limited to the chosen group or server is an error.
 fn draft(form: &[(String, String)]) -> Map<String, Value> {
     let typed = |name: &str| {
         form.iter()
@@ -175,7 +175,7 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// Which of the ticked rights the choice of a place does not fit is said by name.
+/// Names the ticked rights that cannot be limited to the chosen group or server.
 fn refused(form: &[(String, String)], e: &Error) -> Errors {
     let is_placed = form.iter().any(|(name, value)| name == "where" && !value.is_empty());
     let is_right = |right: &String| Grant::parse(right).is_some();

@@ -41,7 +41,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<Me>(),
 ];
 
-/// Whom and by what somebody signs in.
+/// Parameters of a sign-in.
 pub const CREDENTIALS: &[Param] = &[LOGIN, USERNAME, EMAIL, PASSWORD, TOTP];
 const LOGIN: Param = param::text("login", 256, "Whom to sign in.").required();
 const USERNAME: Param = param::text("username", 256, "Another word for `login`.").alias_of("login");
@@ -91,7 +91,8 @@ described! {
 
     /// The current user.
     struct Me<'a> {
-        id: Id<User>,
+        /// `null`: a user of this machine by the command line, who has no account.
+        id: Option<Id<User>>,
         login: &'a str,
         role: &'static str,
         lang: &'a str,
@@ -147,7 +148,7 @@ fn signed_in(ctx: &Ctx, account: &Account, action: &str) -> Result<Reply> {
     with_cookies(tokens(&pair, account)?, ctx, account, &cookie)
 }
 
-/// From where and by what somebody signs in.
+/// Address and device of a sign-in.
 pub fn client(request: &Request) -> Client<'_> {
     Client {
         ip: &request.ip,
@@ -155,7 +156,7 @@ pub fn client(request: &Request) -> Client<'_> {
     }
 }
 
-/// The session's cookie and the device's.
+/// Cookies of the session and the device.
 pub fn with_cookies(reply: Reply, ctx: &Ctx, account: &Account, session: &str) -> Result<Reply> {
     let tls = ctx.request.tls;
     let device = device::make(ctx.app.vault.access_key(), account.id);
@@ -260,6 +261,9 @@ pub fn sign_out(ctx: &Ctx, refresh: Option<&str>) -> Result<()> {
     ctx.app.db.write_reserved(|tx| {
         if let Some(actor) = ctx.maybe_actor() {
             actor.sign_out(tx)?;
+            let object = format!("user {} {}", actor.user(), actor.login());
+            let none = serde_json::json!({});
+            audit::append(tx, &ctx.app.vault, actor.by(), "auth.logout", &object, &none)?;
         }
         if let Some(cookie) = ctx.request.cookie(cookie_name(ctx.request.tls)) {
             session::end(tx, cookie)?;
@@ -302,7 +306,7 @@ fn told_me(ctx: &Ctx, actor: &Actor, lang: &str, time_zone: &str) -> Result<Repl
         Ok((totp, confirm::until(conn, actor)?))
     })?;
     Reply::json(&Me {
-        id: actor.user(),
+        id: (!actor.is_machine_user()).then(|| actor.user()),
         login: actor.login(),
         role: actor.role().name(),
         lang,

@@ -1,4 +1,4 @@
-//! Commands for the owner of the data folder: `create-admin`, `reset-password`, `disable-user` and `enable-user`.
+//! Commands for the owner of the data folder: accounts are added, disabled, enabled and unlocked, passwords reset.
 
 use super::{NewUser, accounts};
 use crate::access::{self, Account, Allowed, Role};
@@ -99,7 +99,7 @@ fn set_disabled(app: &App, asked: &Invocation, disabled: bool) -> Result<String>
     })
 }
 
-/// What was counted of failed sign-ins is passed over for a quarter of an hour, also in a daemon that runs.
+/// Ignores the counted failures of sign-ins for 15 minutes, in a running daemon too.
 fn unlock(app: &App, asked: &Invocation) -> Result<String> {
     let account = account(app, asked)?;
     app.db
@@ -135,7 +135,7 @@ fn password(asked: &Invocation, twice: bool) -> Result<Secret> {
         }
     };
     let text = String::from_utf8(bytes).map_err(|_| usage("The password file is not text."))?;
-    // One line end belongs to the editor.
+    // Editors append one line end.
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
 }

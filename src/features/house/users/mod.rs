@@ -29,8 +29,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use accounts::{
-    NewUser, change, create, create_first, delete, end_sessions, fresh_invite, get, invite, invite_url, list,
-    place_hashes, reset_second_factor, set_lang, set_own_password, set_time_zone,
+    NewUser, change, create, create_first, delete, end_sessions, fresh_invite, get, invite, invite_url, list, note_own,
+    place_hashes, reset_second_factor, set_lang, set_own_password, set_time_zone, snapshot,
 };
 pub use model::{Change, Filter, Invited, Member, check_login, check_password};
 
@@ -47,7 +47,7 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("users")
 };
 
-/// How long somebody stays signed in.
+/// Lifetime of sign-ins.
 const SETTINGS: &[Setting] = &[session::IDLE, session::LIFE];
 
 const PERIODIC: &[Periodic] = &[Periodic {
@@ -56,8 +56,8 @@ const PERIODIC: &[Periodic] = &[Periodic {
     run: Work::Short(|app| app.db.write_reserved(access::purge)),
 }];
 
-/// Who signs in with what: the same time and words for an unknown login and a wrong password. Only who has the password
-/// hears that a code is asked for. Errors: `wrong_login`, `totp_required`, `wrong_totp`, `too_many_sign_ins`,
+/// Checks login and password, with the same time and text for an unknown login and a wrong password. Only with the right
+/// password is it told that a code is needed. Errors: `wrong_login`, `totp_required`, `wrong_totp`, `too_many_sign_ins`,
 /// `busy_signing_in`.
 pub fn check_sign_in(
     app: &App,
@@ -75,13 +75,13 @@ pub fn check_sign_in(
     let long = password.reveal_for("measuring its length").len() > 4 * PASSWORD_MAX; // bytes
     let good = !long && password::verify(&app.vault, password, stored, attempt.rank())?;
     let refused = match &account {
-        // Programs have tokens; a disabled account is told nothing that a wrong password would not be told.
+        // Programs use tokens. A disabled account gets the same answer as a wrong password.
         Some(account) if good && may_sign_in(account) => match check_code(app, account, code, request) {
             Ok(()) => {
                 attempt.succeeded();
                 return Ok(account.clone());
             }
-            // Not a guess: it was said how far one has come.
+            // The password was right, so this is not counted as a guess.
             Err(e) if e.code != WRONG_CODE => return Err(e),
             Err(e) => e,
         },
@@ -96,8 +96,8 @@ fn may_sign_in(account: &Account) -> bool {
     !account.disabled && account.role != Role::Automation
 }
 
-/// The second step on the page, for who has shown the password a moment ago. Errors: `wrong_login` when that does not count
-/// any more; else as [`check_sign_in`].
+/// The second step of the page's sign-in, after the password. Errors: `wrong_login` if the first step has expired; else
+/// as [`check_sign_in`].
 pub fn check_second_step(app: &App, ticket: &str, code: &str, request: &Request) -> Result<Account> {
     let again = || Error::new(Kind::Unauthorized, "wrong_login", "Login or password is wrong.");
     let (id, generation) = ticket::read(app.vault.access_key(), ticket).ok_or_else(again)?;
@@ -113,7 +113,7 @@ pub fn check_second_step(app: &App, ticket: &str, code: &str, request: &Request)
 
 const WRONG_CODE: &str = "wrong_totp";
 
-/// The code of an account that is asked for one. Errors: `totp_required`, `wrong_totp`, `too_many_sign_ins`.
+/// Checks the code of an account with two-step sign-in. Errors: `totp_required`, `wrong_totp`, `too_many_sign_ins`.
 pub fn check_code(app: &App, account: &Account, code: Option<&str>, request: &Request) -> Result<()> {
     if !app.db.read(|conn| second_factor::is_on(conn, account.id))? {
         return Ok(());
@@ -136,7 +136,7 @@ pub fn check_code(app: &App, account: &Account, code: Option<&str>, request: &Re
     }
 }
 
-/// What is known of who tries this account; see [`Known`].
+/// Is the client's device known for this account? See [`Known`].
 enum KnownBy {
     Nothing,
     Network,
@@ -176,7 +176,7 @@ fn note_failure(app: &App, account: Option<&Account>, request: &Request) {
     if let Some(untold) = app.throttle.report_failure()
         && let Err(e) = report_failure(app, account, untold, request)
     {
-        // A wrong password stays one when the disk is full.
+        // The answer is the same when the audit cannot be written (full disk).
         log::warning("users", "a failed sign-in is not noted", &[("error", &e.to_string())]);
     }
 }
@@ -257,7 +257,7 @@ pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, re
     Ok(account)
 }
 
-/// Accepts an invitation: its owner has this password from now on. A code is asked for where the account has one. Errors:
+/// Accepts an invitation: sets the account's password. With two-step sign-in a code is needed, too. Errors:
 /// `invite_dead`, `too_many_sign_ins`, as [`check_code`], a password that does not fit.
 pub fn register_invited(
     app: &App,

@@ -1,4 +1,4 @@
-//! What an account is, and which logins and passwords are taken.
+//! Fields of an account, and validation of logins and passwords.
 
 use crate::access::{Role, weak};
 use crate::base::clock::Ms;
@@ -19,11 +19,11 @@ pub struct Member {
     pub role: Role,
     /// May not sign in.
     pub disabled: bool,
-    /// Has given themselves a password.
+    /// Has a password been set?
     pub has_password: bool,
-    /// There is a link that is good until then; `None`: there is none.
+    /// End of validity of the invitation, unix ms; `None`: there is none.
     pub invited_until: Option<Ms>,
-    /// Is asked for a code when signing in.
+    /// Is two-step sign-in enabled?
     pub totp: bool,
     /// Unix ms.
     pub created_at: Ms,
@@ -32,55 +32,60 @@ pub struct Member {
 }
 
 impl Member {
-    /// As the audit calls it.
+    /// Its name in the audit.
     pub(super) fn object(&self) -> String {
         object(self.id, &self.login)
     }
+
+    /// Number and login.
+    pub(super) fn about(&self) -> (Id<User>, &str) {
+        (self.id, &self.login)
+    }
 }
 
-/// The same of its number and login.
+/// Name of an account in the audit, from id and login.
 pub(super) fn object(id: Id<User>, login: &str) -> String {
     format!("user {id} {login}")
 }
 
-/// What a list asks for.
+/// Filter of a list.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {
     /// Part of the login or the e-mail address.
     pub q: &'a str,
-    /// At most so many.
+    /// Maximum number of rows.
     pub limit: i64,
-    /// Skip so many.
+    /// Number of rows to skip.
     pub offset: i64,
 }
 
-/// Who is to have an account.
+/// A new account.
 pub struct Invited<'a> {
-    /// A login that fits ([`check_login`]).
+    /// A valid login ([`check_login`]).
     pub login: &'a str,
     /// Where to write to; may be empty.
     pub email: &'a str,
-    /// What they may do.
+    /// Role.
     pub role: Role,
 }
 
-/// What is to be another.
+/// Changes of an account.
 #[derive(Debug, Default)]
 pub struct Change {
     /// Another role; all sign-ins end.
     pub role: Option<Role>,
-    /// Let in no more, or again; all sign-ins end.
+    /// Disabled or enabled; all sign-ins end.
     pub disabled: Option<bool>,
     /// Another address.
     pub email: Option<String>,
 }
 
-/// Characters of the shortest password that is taken, and of the longest. Length is what counts, and that it is not among
-/// the first guesses (NIST SP 800-63B §5.1.1); the bound is the hashing's.
+/// Minimum and maximum length of a password in characters. Only length and a list of weak passwords are checked (NIST SP
+/// 800-63B §5.1.1); the maximum bounds the cost of hashing.
 const PASSWORD_MIN: usize = 10;
 pub(super) const PASSWORD_MAX: usize = 1_000;
 
-/// Checks a new account's login: what can be typed, shown and logged without surprise.
+/// Checks a new account's login: only characters that are safe to type, show and log.
 pub fn check_login(login: &str) -> std::result::Result<(), Field> {
     let good = (1..=64).contains(&login.len())
         && login.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@-".contains(&b))

@@ -1,4 +1,4 @@
-//! Signing in and out, the first account, and an invitation that is accepted.
+//! Pages for sign-in, sign-out, the first account and accepting an invitation.
 
 use super::api;
 use crate::access::{self, Account, Right, SignIn, second_factor, session, ticket};
@@ -49,7 +49,7 @@ struct Login<'a> {
     /// Is the connection neither encrypted nor local?
     plain: bool,
     next: &'a str,
-    /// Of the second step, where a code is asked for.
+    /// State of the second step, if a code is needed.
     ticket: &'a str,
 }
 
@@ -99,7 +99,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
         Err(e) if matches!(e.kind, Kind::Unauthorized | Kind::TooMany(_)) => e,
         Err(e) => return Err(e),
     };
-    // Who has come to the second step stays there, unless it took them too long.
+    // The second step is shown until its ticket expires.
     let ticket = match (error.code, ticket) {
         ("wrong_login", _) => String::new(),
         ("totp_required", ticket) if ticket.is_empty() => second_step(ctx, &login)?,
@@ -115,7 +115,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
         ticket: &ticket,
     };
     let reply = with_retry(page::show(ctx, "users/login.html", content)?, &error);
-    // 401 would ask for a bearer token; to a browser this is a form with a mistake, or the next one.
+    // Not 401, which would ask for a bearer token: for a browser this is a form with an error, or the next form.
     Ok(match error.kind {
         Kind::Unauthorized if is_first_ask => reply.with_status(200),
         Kind::Unauthorized => reply.with_status(422),
@@ -123,7 +123,7 @@ fn login(ctx: &Ctx) -> Result<Reply> {
     })
 }
 
-/// The password was right: so much is not asked for again.
+/// After the right password: the page of the second step.
 fn second_step(ctx: &Ctx, login: &str) -> Result<String> {
     let account = ctx.app.db.read(|conn| access::account(conn, login))?;
     let account = account.ok_or_else(|| Error::internal("the account is not there"))?;
@@ -188,7 +188,7 @@ struct Invite<'a> {
     login: &'a str,
     token: &'a str,
     plain: bool,
-    /// A code is asked for as well: the account had a second factor before.
+    /// Is a code needed, too? (The account has two-step sign-in.)
     totp: bool,
     errors: Errors,
 }

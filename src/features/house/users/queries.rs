@@ -18,7 +18,7 @@ fn read_member(r: &Row) -> rusqlite::Result<Member> {
         id: Id::new(r.get(0)?),
         login: r.get(1)?,
         email: r.get(2)?,
-        // As everywhere: a role this version does not know may nothing that needs a right.
+        // A role that this version does not know has no rights.
         role: Role::parse(&r.get::<_, String>(3)?).unwrap_or(Role::Automation),
         disabled: r.get(4)?,
         has_password: r.get(5)?,
@@ -52,7 +52,7 @@ pub fn members(conn: &Conn, filter: &Filter) -> Result<(Vec<Member>, i64)> {
     Ok((rows, total))
 }
 
-/// Administrators who can sign in, without this one.
+/// Number of administrators who can sign in, without this one.
 pub fn other_admins(conn: &Conn, id: Id<User>) -> Result<i64> {
     let sql = "SELECT count(*) FROM users WHERE role = 'admin' AND disabled = 0 AND password_hash <> '' AND id <> ?1";
     Ok(conn.prepare_cached(sql)?.query_row([id.get()], |r| r.get(0))?)
@@ -73,13 +73,13 @@ pub fn unlock(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {
     Ok(())
 }
 
-/// With all that is only theirs; the audit keeps their name.
+/// Deletes an account with its dependent rows; the audit keeps the name.
 pub fn remove(conn: &Conn, id: Id<User>) -> Result<()> {
     conn.execute("DELETE FROM users WHERE id = ?1", [id.get()])?;
     Ok(())
 }
 
-/// In place of an earlier one.
+/// Stores an invitation, replacing an earlier one.
 pub fn put_invite(conn: &Conn, id: Id<User>, hash: &[u8], expires_at: Ms) -> Result<()> {
     conn.execute(
         "INSERT INTO invites (user_id, hash, expires_at) VALUES (?1, ?2, ?3)
@@ -101,7 +101,7 @@ pub fn remove_invite(conn: &Conn, id: Id<User>) -> Result<()> {
     Ok(())
 }
 
-/// Nobody signs in until [`set_hash`].
+/// Inserts an account without a password: nobody can sign in until [`set_hash`].
 pub fn insert(conn: &Conn, login: &str, email: &str, role: &str, at: Ms) -> Result<Id<User>> {
     conn.execute(
         "INSERT INTO users (login, password_hash, email, role, created_at) VALUES (?1, '', ?2, ?3, ?4)",

@@ -1,4 +1,4 @@
-//! The web server's settings as people see and change them; what they do is the business of `http`.
+//! Settings of the web server; `http` applies them.
 
 use crate::feature::Feature;
 use crate::http::admission;

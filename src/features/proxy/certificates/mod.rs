@@ -14,7 +14,7 @@ use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Certificates, Edit};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
@@ -181,13 +181,8 @@ fn create(
 ) -> Result<Id<id::Certificate>> {
     let id = queries::insert(tx, name, checked, clock::now())?;
     store_key(app, tx, id, &checked.key)?;
-    note(
-        app,
-        tx,
-        by,
-        ("certificate.create", "certificate.created"),
-        &get(tx, id)?,
-    )?;
+    let what = ("certificate.create", "certificate.created");
+    note(app, tx, by, what, &get(tx, id)?, &Snapshot::none())?;
     Ok(id)
 }
 
@@ -198,6 +193,7 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit
         let say = "This certificate was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "certificate_changed", say));
     }
+    let before = snapshot(tx, old.id)?;
     queries::rename(tx, old.id, &valid.name, clock::now())?;
     if let Some(checked) = &valid.checked {
         let users = queries::users(tx, old.id)?;
@@ -212,13 +208,8 @@ fn update(app: &App, tx: &Tx, old: &Certificate, valid: &Valid, by: Allowed<Edit
         queries::update(tx, old.id, checked, clock::now())?;
         store_key(app, tx, old.id, &checked.key)?;
     }
-    note(
-        app,
-        tx,
-        by,
-        ("certificate.update", "certificate.changed"),
-        &get(tx, old.id)?,
-    )
+    let what = ("certificate.update", "certificate.changed");
+    note(app, tx, by, what, &get(tx, old.id)?, &before)
 }
 
 /// Deletes a certificate and its key. Error `Conflict` while a domain uses it.
@@ -233,22 +224,31 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Certificate>, by: Allowed<Edit, Certifi
         );
         return Err(Error::new(Kind::Conflict, "in_use", say));
     }
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
-    note(app, tx, by, ("certificate.delete", "certificate.deleted"), &old)
+    let what = ("certificate.delete", "certificate.deleted");
+    note(app, tx, by, what, &old, &before)
+}
+
+/// The chain itself is told by its hash.
+fn snapshot(conn: &Conn, id: Id<id::Certificate>) -> Result<Snapshot> {
+    let all = Snapshot::of(conn, "certificates", id.get())?;
+    Ok(all.without(|name| name == "chain"))
 }
 
 /// Writes the audit row and event with the certificate's public data.
-fn note(app: &App, tx: &Tx, by: Allowed<Edit, Certificates>, kind: (&str, &str), c: &Certificate) -> Result<()> {
+fn note(
+    app: &App,
+    tx: &Tx,
+    by: Allowed<Edit, Certificates>,
+    kind: (&str, &str),
+    c: &Certificate,
+    before: &Snapshot,
+) -> Result<()> {
     let data = serde_json::json!({
         "name": c.name, "names": c.names, "sha256": c.sha256, "not_after": clock::rfc3339(c.not_after),
     });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        kind.0,
-        &format!("certificate {} {}", c.id, c.name),
-        &data,
-    )?;
+    let (object, after) = (format!("certificate {} {}", c.id, c.name), snapshot(tx, c.id)?);
+    audit::change(tx, &app.vault, by, kind.0, &object, &data, [before, &after])?;
     outbox::emit(tx, &app.wakes.events, kind.1, ("certificate", c.id.get()), &data)
 }

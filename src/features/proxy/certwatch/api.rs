@@ -6,11 +6,11 @@ use super::watch;
 use crate::access::right::{Certificates, Domains, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Ms, rfc3339};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::features::proxy::certificates;
-use crate::features::proxy::domains;
+use crate::features::proxy::domains::{self, OnDemand};
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
@@ -162,22 +162,18 @@ pub(super) fn same(sites: &[Site]) -> bool {
     all.all(|other| Some(&other) == first.as_ref())
 }
 
-/// Checks now and answers with the result: 16 s at most.
+/// A check on demand: 16 s at most.
+pub(super) const ON_DEMAND: OnDemand = OnDemand {
+    check: watch::check_now,
+    nothing: (
+        "not_served",
+        "This domain is not served with TLS on any server yet. Deploy it first.",
+    ),
+};
+
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
-    let id = ctx.id(0, "domain")?;
-    probe(ctx.app, id)?;
-    answer(ctx.app, id)
-}
-
-/// Checks now. Error: there is nothing to check.
-pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
-    app.db.read(|conn| domains::get(conn, id))?;
-    if watch::check_now(app, id)? {
-        return Ok(());
-    }
-    let say = "This domain is not served with TLS on any server yet. Deploy it first.";
-    Err(Error::new(Kind::Conflict, "not_served", say))
+    answer(ctx.app, ON_DEMAND.now(ctx)?)
 }
 
 /// All served certificates; with `days` only those that expire within so many days.

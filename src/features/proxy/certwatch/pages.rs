@@ -141,7 +141,6 @@ fn panel(ctx: &Ctx, id: i64) -> Result<serde_json::Value> {
 }
 
 fn check(ctx: &Ctx) -> Result<Reply> {
-    let id = ctx.id(0, "domain")?;
-    api::probe(ctx.app, id)?;
+    let id = api::ON_DEMAND.now(ctx)?;
     Ok(Reply::see_other(format!("/domains/{id}#certificate")))
 }

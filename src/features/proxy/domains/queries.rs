@@ -249,8 +249,9 @@ pub fn loud(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     count(
         conn,
         "NOT EXISTS (SELECT 1 FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.tag = ''
-           AND q.server_id IS NULL AND (q.domain_id IS NULL OR q.domain_id = d.id)
-           AND (q.group_id IS NULL OR q.group_id = d.group_id))",
+           AND NOT EXISTS (SELECT 1 FROM main.silence_targets t WHERE t.silence_id = q.id
+             AND NOT (t.target_type = 'domain' AND t.target_id = d.id)
+             AND NOT (t.target_type = 'group' AND t.target_id IS d.group_id)))",
     )
 }
 

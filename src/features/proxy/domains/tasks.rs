@@ -4,6 +4,7 @@
 use super::deploy::{Choice, Deploy, INCOMPLETE, incomplete, is_unreached, named_too};
 use super::desired::DesiredState;
 use super::placements::{self, Placement};
+use crate::access::right::{self, may};
 use crate::app::App;
 use crate::base::error::{Error, Kind as Failure, Result};
 use crate::base::id::{self, Id};
@@ -13,9 +14,10 @@ use crate::features::fleet::servers::ServerConnection;
 use crate::features::fleet::servers::{self, Server};
 use crate::lang::Lang;
 use crate::provision::site::{self as remote};
+use crate::ssh;
 use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
-use crate::task::{Class, Kind, Outcome, Resource, Tries};
+use crate::task::{ByClock, Class, Kind, Outcome, Resource, Tries};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -32,6 +34,13 @@ pub const FOLLOW: &str = "server.follow_names";
 /// Event: an unwanted site is on an unreachable server.
 pub const LEFT_BEHIND: &str = "domain.left_behind";
 
+/// For what the house begins by itself: nobody waits for it, and a server that does not answer now may do so later.
+const UNREACHED: Tries = Tries {
+    max: 4,
+    pause: Duration::from_secs(60),
+    passes: ssh::error::may_pass,
+};
+
 const NOT_ACME: &str = "not_acme";
 const NOT_DEPLOYED: &str = "not_deployed";
 
@@ -44,6 +53,10 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(60 * 60),
         tries: Tries::ONCE,
         locks: its_servers,
+        by_clock: Some(ByClock {
+            target: "domain",
+            right: may(right::Deploy, right::Domains),
+        }),
         run: deploy,
     },
     Kind {
@@ -53,6 +66,7 @@ pub const TASKS: &[Kind] = &[
         deadline: Duration::from_secs(30 * 60),
         tries: Tries::ONCE,
         locks: its_servers,
+        by_clock: None,
         run: remove,
     },
     Kind {
@@ -60,8 +74,12 @@ pub const TASKS: &[Kind] = &[
         idempotent: true,
         class: Class::Standard,
         deadline: Duration::from_secs(30 * 60),
-        tries: Tries::ONCE,
+        tries: UNREACHED,
         locks: its_servers,
+        by_clock: Some(ByClock {
+            target: "domain",
+            right: may(right::Deploy, right::Domains),
+        }),
         run: renew,
     },
     Kind {
@@ -69,8 +87,9 @@ pub const TASKS: &[Kind] = &[
         idempotent: true,
         class: Class::Standard,
         deadline: Duration::from_secs(10 * 60),
-        tries: Tries::ONCE,
+        tries: UNREACHED,
         locks: Kind::TARGET_ONLY,
+        by_clock: None,
         run: follow,
     },
 ];

@@ -3,7 +3,7 @@
 use super::settings;
 use crate::access::right::{Domains, Events, Read, may};
 use crate::base::clock::MINUTE;
-use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy};
+use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy, HangsOn};
 
 /// Event kinds of name server checks.
 pub const KINDS: &[EventKind] = &[
@@ -26,6 +26,7 @@ pub const KINDS: &[EventKind] = &[
             title: "{name} has name servers that do not fit its policy",
             resolved_by: &["ns.recovered"],
             explained_by: ExplainedBy::Network,
+            hangs_on: HangsOn::None,
             rechecked: |conn| Ok(settings::NSWATCH_INTERVAL_MIN.number(conn)? * MINUTE),
             ..AlertKind::NEW
         },
@@ -38,6 +39,7 @@ pub const KINDS: &[EventKind] = &[
             title: "The name servers of {name} cannot be looked up",
             resolved_by: &["ns.recovered", "ns.mismatch"],
             explained_by: ExplainedBy::Network,
+            hangs_on: HangsOn::None,
             rechecked: |conn| Ok(settings::NSWATCH_INTERVAL_MIN.number(conn)? * MINUTE),
             ..AlertKind::NEW
         },

@@ -5,10 +5,10 @@ use super::watch;
 use crate::access::right::{Domains, Read, Run, may};
 use crate::app::App;
 use crate::base::clock::{Ms, rfc3339};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
-use crate::features::proxy::domains::{self, Domain};
+use crate::features::proxy::domains::{self, Domain, OnDemand};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
@@ -91,20 +91,16 @@ fn answer(app: &App, id: Id<id::Domain>) -> Result<Reply> {
     })
 }
 
-/// Checks now and answers with the result.
+/// A check on demand.
+pub(super) const ON_DEMAND: OnDemand = OnDemand {
+    check: watch::probe_now,
+    nothing: (
+        "not_deployed",
+        "This domain is not deployed on any server yet. Deploy it first.",
+    ),
+};
+
 fn check(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
-    let id = ctx.id(0, "domain")?;
-    probe(ctx.app, id)?;
-    answer(ctx.app, id)
-}
-
-/// Checks now. Error: there is nothing to check.
-pub(super) fn probe(app: &App, id: Id<id::Domain>) -> Result<()> {
-    app.db.read(|conn| domains::get(conn, id))?;
-    if watch::probe_now(app, id)? {
-        return Ok(());
-    }
-    let say = "This domain is not deployed on any server yet. Deploy it first.";
-    Err(Error::new(Kind::Conflict, "not_deployed", say))
+    answer(ctx.app, ON_DEMAND.now(ctx)?)
 }

@@ -1,7 +1,8 @@
 //! Events of site checks.
 
 use crate::access::right::{Domains, Read, may};
-use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
+use crate::base::id::Id;
+use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, HangsOn};
 
 /// Event kinds of site checks.
 pub const KINDS: &[EventKind] = &[
@@ -12,6 +13,9 @@ pub const KINDS: &[EventKind] = &[
             rule: BuiltinRule::new(24, "ERROR", About::Domain),
             title: "{name} does not answer as it should",
             resolved_by: &["domain.answers", "domain.unwatched"],
+            hangs_on: HangsOn::Some(|conn, id| {
+                Ok(super::dark_on(conn, Id::new(id))?.into_iter().map(Id::get).collect())
+            }),
             ..AlertKind::NEW
         },
     ),

@@ -12,7 +12,7 @@ use crate::access::Allowed;
 use crate::access::right;
 use crate::access::right::{Edit, Upstreams};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -124,8 +124,8 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Upstreams>) -
         tx,
         by,
         ("upstream.create", "upstream.created"),
-        id,
-        &valid.fields.name,
+        (id, &valid.fields.name),
+        &Snapshot::none(),
     )?;
     Ok(id)
 }
@@ -136,14 +136,15 @@ pub fn update(app: &App, tx: &Tx, old: &Upstream, valid: &Valid, by: Allowed<Edi
         let say = "This upstream was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "upstream_changed", say));
     }
+    let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     note(
         app,
         tx,
         by,
         ("upstream.update", "upstream.changed"),
-        old.id,
-        &valid.fields.name,
+        (old.id, &valid.fields.name),
+        &before,
     )
 }
 
@@ -159,15 +160,23 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Upstream>, by: Allowed<Edit, Upstre
         let say = format!("This upstream is used by {named}. Give them another one first.");
         return Err(Error::new(Kind::Conflict, "upstream_used", say));
     }
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
     note(
         app,
         tx,
         by,
         ("upstream.delete", "upstream.deleted"),
-        id,
-        &upstream.fields.name,
+        (id, &upstream.fields.name),
+        &before,
     )
+}
+
+fn snapshot(conn: &Conn, id: Id<id::Upstream>) -> Result<Snapshot> {
+    let upstream = queries::get(conn, id)?;
+    let targets = upstream.map(|u| serde_json::to_value(u.fields.targets)).transpose();
+    let targets = targets.map_err(Error::internal)?;
+    Ok(Snapshot::of(conn, "upstreams", id.get())?.with("targets", targets))
 }
 
 fn note(
@@ -175,10 +184,11 @@ fn note(
     tx: &Tx,
     by: Allowed<Edit, Upstreams>,
     what: (&str, &str),
-    id: Id<id::Upstream>,
-    name: &str,
+    (id, name): (Id<id::Upstream>, &str),
+    before: &Snapshot,
 ) -> Result<()> {
-    let data = serde_json::json!({ "name": name });
-    audit::append(tx, &app.vault, by, what.0, &format!("upstream {id} {name}"), &data)?;
+    let (data, after) = (serde_json::json!({ "name": name }), snapshot(tx, id)?);
+    let object = format!("upstream {id} {name}");
+    audit::change(tx, &app.vault, by, what.0, &object, &data, [before, &after])?;
     outbox::emit(tx, &app.wakes.events, what.1, ("upstream", id.get()), &data)
 }

@@ -208,8 +208,8 @@ fn cause(conn: &Conn, subject: &Subject) -> Result<Option<i64>> {
         return Ok(None);
     }
     let mut first = None;
-    for (server, _) in &subject.servers {
-        match queries::burning(conn, DARK, ("server", server.get()))? {
+    for server in subject.servers() {
+        match queries::burning(conn, DARK, ("server", server))? {
             // If Glances never answered, its silence says nothing about the machine.
             Some(id) if super::find(conn, Id::new(id))?.variant != "never" => first = first.or(Some(id)),
             _ => return Ok(None),

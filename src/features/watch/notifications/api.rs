@@ -9,6 +9,7 @@ use super::{CHANNELS, Endpoint, Level, channel, sender};
 use crate::access::Allowed;
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::app::App;
+use crate::audit;
 use crate::base::clock::{self, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id};
@@ -272,11 +273,23 @@ described! {
 fn test(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "endpoint")?;
-    let results = ctx.outbound(move |app| sender::test(app, id))?;
+    let results = send_test(ctx, id)?;
     Reply::json(&TestView {
         ok: results.iter().all(|t| t.is_sent),
         results: results.iter().map(tested).collect(),
     })
+}
+
+/// Sends a test by this endpoint; who had it sent is noted, whatever came of it.
+pub fn send_test(ctx: &Ctx, id: Id<id::Endpoint>) -> Result<Vec<Tested>> {
+    let by = ctx.allowed(Run, Notifications)?;
+    let results = ctx.outbound(move |app| sender::test(app, id))?;
+    let is_sent = results.iter().all(|t| t.is_sent);
+    ctx.app.db.write(|tx| {
+        let (object, data) = (format!("notification {id}"), serde_json::json!({ "sent": is_sent }));
+        audit::append(tx, &ctx.app.vault, by, "notification.test", &object, &data)
+    })?;
+    Ok(results)
 }
 
 fn tested(t: &Tested) -> TestedView<'_> {

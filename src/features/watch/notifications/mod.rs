@@ -26,7 +26,7 @@ use crate::access::right;
 use crate::access::right::{Edit, Notifications};
 use crate::access::{Allowed, Role};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Cidr;
@@ -225,12 +225,14 @@ fn create(
     }
     let id = queries::insert(tx, channel.name, &valid.fields, by.role(), clock::now())?;
     store_secrets(app, tx, id, &valid.secrets)?;
-    note(app, tx, by, "notification.create", id, channel.name, &valid.fields)?;
+    let about = (id, channel.name, &valid.fields);
+    note(app, tx, by, "notification.create", about, &Snapshot::none())?;
     Ok(id)
 }
 
 /// Changes an endpoint. Waiting messages are sent at once with the new settings.
 fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, Notifications>) -> Result<()> {
+    let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     queries::set_saved_by(tx, old.id, by.role())?;
     store_secrets(app, tx, old.id, &valid.secrets)?;
@@ -241,15 +243,8 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, N
     queries::hurry(tx, old.id, clock::now())?;
     queries::seed_is_ours(tx, old.id)?;
     wake(app, tx);
-    note(
-        app,
-        tx,
-        by,
-        "notification.update",
-        old.id,
-        old.channel.name,
-        &valid.fields,
-    )
+    let about = (old.id, old.channel.name, &valid.fields);
+    note(app, tx, by, "notification.update", about, &before)
 }
 
 fn delete(app: &App, tx: &Tx, old: &Endpoint, by: Allowed<Edit, Notifications>) -> Result<()> {
@@ -257,16 +252,15 @@ fn delete(app: &App, tx: &Tx, old: &Endpoint, by: Allowed<Edit, Notifications>) 
     for gone in &old.gone {
         queue::works_again(app, tx, old, &gone.recipient)?; // the alert about it ends
     }
+    let before = snapshot(tx, old.id)?;
     queries::remove(tx, old.id)?;
-    note(
-        app,
-        tx,
-        by,
-        "notification.delete",
-        old.id,
-        old.channel.name,
-        &old.fields,
-    )
+    let about = (old.id, old.channel.name, &old.fields);
+    note(app, tx, by, "notification.delete", about, &before)
+}
+
+fn snapshot(conn: &Conn, id: Id<id::Endpoint>) -> Result<Snapshot> {
+    let all = Snapshot::of(conn, "notification_endpoints", id.get())?;
+    Ok(all.without(|name| name == "blocked_until"))
 }
 
 fn note(
@@ -274,19 +268,12 @@ fn note(
     tx: &Tx,
     by: Allowed<Edit, Notifications>,
     action: &str,
-    id: Id<id::Endpoint>,
-    kind: &str,
-    f: &Fields,
+    (id, kind, f): (Id<id::Endpoint>, &str, &Fields),
+    before: &Snapshot,
 ) -> Result<()> {
     let data = serde_json::json!({ "name": f.name, "type": kind, "enabled": f.enabled, "min_level": f.min_level });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        action,
-        &format!("notification {id} {}", f.name),
-        &data,
-    )
+    let (object, after) = (format!("notification {id} {}", f.name), snapshot(tx, id)?);
+    audit::change(tx, &app.vault, by, action, &object, &data, [before, &after])
 }
 
 /// Wakes the sender after the commit.
@@ -327,10 +314,12 @@ fn seed(app: &App) -> Result<()> {
                 if same && now.config == old.fields.config {
                     return Ok(());
                 }
+                let before = snapshot(tx, id)?;
                 queries::update(tx, id, &now, clock::now())?;
                 store_secrets(app, tx, id, &token)?;
                 queries::hurry(tx, id, clock::now())?;
-                note(app, tx, by, "notification.update", id, "telegram", &now)
+                let about = (id, "telegram", &now);
+                note(app, tx, by, "notification.update", about, &before)
             }
             None => {
                 let valid = Valid {

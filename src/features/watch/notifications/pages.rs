@@ -6,7 +6,7 @@ use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
 use super::text;
-use super::{CHANNELS, Endpoint, Level, api, channel, sender};
+use super::{CHANNELS, Endpoint, Level, api, channel};
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
@@ -339,7 +339,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 fn test(ctx: &Ctx) -> Result<Reply> {
     let id: Id<id::Endpoint> = ctx.id(0, "endpoint")?;
-    let results = ctx.outbound(move |app| sender::test(app, id))?;
+    let results = api::send_test(ctx, id)?;
     let ids: Vec<_> = results
         .iter()
         .filter_map(|t| t.row.map(|row| row.to_string()))

@@ -44,7 +44,7 @@ pub struct Around {
 }
 
 impl Around {
-    /// As it is now.
+    /// Reads them.
     pub fn read(conn: &Conn) -> Result<Around> {
         let groups = groups::of_domains(conn)?
             .into_iter()

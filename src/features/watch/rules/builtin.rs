@@ -1,28 +1,28 @@
-//! A rule's fields, and the rules that come with the program.
+//! Fields of a rule, and the built-in rules.
 
 use super::watches::{DISK, DISK_TREND, SERIES, Series, Watches, builtin_of};
 use crate::kinds::{self, BuiltinRule, EventKind};
 
-/// How bad, the mildest first.
+/// Alert levels, lowest first.
 pub const LEVELS: [&str; 4] = ["INFO", "WARNING", "ERROR", "CRITICAL"];
 
-/// When a figure is bad, and when it is fine again: in between nothing changes.
+/// Threshold and `clear` value: between them the state does not change (hysteresis).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
-    /// Of a disk, only this one; empty: any.
+    /// For disks, only this mount point; empty: any.
     pub mount: String,
-    /// Bad is what is below.
+    /// Are values below the threshold bad?
     pub below: bool,
-    /// Bad from beyond here on.
+    /// Values beyond this are bad.
     pub threshold: f64,
-    /// Fine again from here on.
+    /// From this value on it is good again.
     pub clear: f64,
-    /// For so long without a break before it is told, in seconds.
+    /// Seconds without interruption before the rule fires.
     pub for_s: i64,
 }
 
 impl Limit {
-    /// Is this bad?
+    /// Is this value beyond the threshold?
     pub fn is_bad(&self, value: f64) -> bool {
         if self.below {
             value < self.threshold
@@ -31,7 +31,7 @@ impl Limit {
         }
     }
 
-    /// Is what was bad fine again?
+    /// Is a value that was bad good again?
     pub fn is_fine(&self, value: f64) -> bool {
         if self.below {
             value >= self.clear
@@ -41,22 +41,22 @@ impl Limit {
     }
 }
 
-/// A rule's fields, valid.
+/// Validated fields of a rule.
 #[derive(Debug, Clone)]
 pub struct Fields {
-    /// What people call it; a built-in one is called as its kind.
+    /// Name; built-in rules have the name of their kind.
     pub name: String,
-    /// Fixed when the rule is made.
+    /// What it watches; cannot be changed later.
     pub watches: Watches,
-    /// Is it in force?
+    /// Is it enabled?
     pub enabled: bool,
     /// One of [`LEVELS`].
     pub level: &'static str,
-    /// Only servers with one of these; empty: all.
+    /// Only servers with one of these tags; empty: all.
     pub tags: Vec<String>,
-    /// Only domains in one of these; empty: all. A group that is gone has no domains.
+    /// Only domains in one of these groups; empty: all. A deleted group matches nothing.
     pub groups: Vec<i64>,
-    /// Means nothing where an event is watched.
+    /// Unused for events.
     pub limit: Limit,
 }
 
@@ -73,7 +73,7 @@ impl Fields {
         }
     }
 
-    /// A person's new one, before they have said anything: what the built-in one of the kind says, else nothing.
+    /// Defaults of a new rule: those of the built-in rule of the same kind, if there is one.
     pub fn blank(watches: Watches) -> Fields {
         let like = Builtin::all()
             .into_iter()
@@ -90,12 +90,12 @@ impl Fields {
     }
 }
 
-/// A rule that comes with the program. It can be changed, switched off and brought back, but not deleted.
+/// A built-in rule. It can be changed, disabled and reset, but not deleted.
 #[derive(Debug, Clone, Copy)]
 pub struct Builtin {
-    /// Its number, below 1000. Never changed once released.
+    /// Its id, below 1000. Never changed once released.
     pub id: i64,
-    /// How bad, as long as nobody says otherwise.
+    /// Default level.
     pub level: &'static str,
     what: What,
 }
@@ -103,7 +103,7 @@ pub struct Builtin {
 #[derive(Debug, Clone, Copy)]
 enum What {
     Event(&'static EventKind),
-    /// Series, threshold, clear, seconds.
+    /// Series, threshold, clear value, seconds.
     Figure(&'static str, f64, f64, i64),
 }
 
@@ -115,20 +115,20 @@ const fn figure(id: i64, level: &'static str, series: &'static str, limit: (f64,
     }
 }
 
-/// Those of measurements; those of events stand beside the events. A figure's time is long enough for a backup or a build
-/// to end by itself.
+/// Built-in rules for measurements; those for events are declared with the events. The durations are long enough for a
+/// backup or a build to finish.
 const FIGURES: &[Builtin] = &[
     figure(5, "WARNING", DISK, (90.0, 85.0, 300)),
     figure(6, "ERROR", DISK_TREND, (24.0, 36.0, 0)),
     figure(7, "WARNING", "mem", (90.0, 85.0, 600)),
-    // A full processor is what a build or a backup makes of it; one that stays full has a process that does not end.
+    // Builds and backups use all of the CPU for a while; longer than this indicates a process that does not end.
     figure(21, "WARNING", "cpu", (95.0, 85.0, 600)),
-    // Twice as much to do as cores to do it; of five minutes, because one minute's is nobody's business.
+    // Twice as many runnable processes as cores, averaged over five minutes: one minute's average varies too much.
     figure(8, "WARNING", "load5", (2.0, 1.5, 600)),
 ];
 
 impl Builtin {
-    /// All of them, by number.
+    /// All built-in rules, by id.
     pub fn all() -> Vec<Builtin> {
         let of_event = |kind: &'static EventKind| {
             let BuiltinRule { id, level, .. } = builtin_of(kind)?;
@@ -141,12 +141,12 @@ impl Builtin {
         all
     }
 
-    /// The one with this number.
+    /// The built-in rule with this id.
     pub fn find(id: i64) -> Option<Builtin> {
         Builtin::all().into_iter().find(|b| b.id == id)
     }
 
-    /// What it is made of.
+    /// Its source.
     pub fn event(self) -> Option<&'static EventKind> {
         match self.what {
             What::Event(event) => Some(event),
@@ -154,7 +154,7 @@ impl Builtin {
         }
     }
 
-    /// As it came.
+    /// The rule with its default fields.
     pub fn fields(self) -> Fields {
         let limit = |threshold, clear, for_s, below| Limit {
             mount: String::new(),
@@ -179,7 +179,7 @@ impl Builtin {
 }
 
 impl Watches {
-    /// Every name, figures first.
+    /// Every name, measured values first.
     pub fn names() -> Vec<&'static str> {
         let events = Builtin::all().into_iter().filter_map(|b| Some(b.event()?.name));
         SERIES.iter().map(|s| s.key).chain(events).collect()

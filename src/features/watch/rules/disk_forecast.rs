@@ -1,5 +1,5 @@
-//! Forecasts when disks will be full, for the rules that warn before. A server that does not answer says nothing: what fires
-//! goes on. Servers are taken in turn, with a rest after a few, so that polls do not wait.
+//! Periodic evaluation of the rules on forecasts of full disks. For a server that does not answer nothing changes.
+//! Servers are evaluated one after the other with pauses, so that polls are not delayed.
 
 use super::evaluate::{InForce, Transition};
 use super::trend::{self, BEFORE_S, Trend, WINDOW_S};
@@ -17,14 +17,14 @@ use crate::lang::format::{bytes, duration, number};
 use crate::schedule::{Periodic, Work};
 use crate::series::{self, Series, Store, Window};
 
-/// A disk that fills within a day is seen in time.
+/// Interval of the evaluation: a disk that fills within a day is reported in time.
 const EVERY: Duration = Duration::from_secs(900);
-/// Polls of the last two hours may not be folded yet; whoever is silent for longer says nothing.
+/// Polls of the last two hours may not be in the rollups yet; a server that was silent for longer is skipped.
 const SILENT_MS: Ms = 2 * HOUR;
 /// Points of the last hours and of the days before, in seconds.
 const STEP_S: u32 = 600;
 const STEP_BEFORE_S: u32 = 3_600;
-/// Servers between two rests, and a rest: ten thousand of them take ten seconds more.
+/// Servers between two pauses, and the pause: 10 s in all for ten thousand servers.
 const SERVERS_AT_ONCE: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
@@ -57,7 +57,7 @@ fn forecast(app: &App, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// What begins and what is over on this server.
+/// Transitions of this server.
 fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Server>) -> Result<Vec<Transition>> {
     let mine: Vec<&InForce> = in_force.iter().filter(|rule| rule.holds_on(server.get())).collect();
     let now = clock::now();
@@ -130,7 +130,7 @@ fn window(step_s: u32, from: i64, to: i64) -> Window {
     Window::of_steps(step_s, second(from), second(to))
 }
 
-/// A disk that was measured lately.
+/// A recently measured disk.
 struct Filling<'a> {
     key: &'a str,
     mount: &'a str,
@@ -151,7 +151,7 @@ impl Filling<'_> {
         })
     }
 
-    /// Every hour's, of what it is judged by.
+    /// Hourly values of the period that is evaluated.
     fn values(&self) -> Vec<(Ms, f64)> {
         let steps = self.trend.iter().flat_map(|t| t.steps.iter().rev().step_by(2));
         let mut values: Vec<(Ms, f64)> = steps
@@ -189,7 +189,7 @@ fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Transition {
     }
 }
 
-/// How much fits on it, in bytes, as users may use it.
+/// Bytes that users can store on it.
 fn capacity(app: &App, server: Id<Server>, mount: &str) -> Result<Option<f64>> {
     let Some(text) = latest::disks(&app.metrics, server)? else {
         return Ok(None);

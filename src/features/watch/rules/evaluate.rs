@@ -1,8 +1,8 @@
-//! Holds observations of one kind of subjects against the rules. Nothing is kept of what is ordinary: a figure beyond its
-//! limit has a state until it is fine again, and an observation without one costs a comparison a rule. Time is the
-//! monotonic clock's: a step of the other one makes nothing fire. No data is neither good nor bad: it does not end what
-//! fires, and a subject that fell silent begins its time anew. What no answer of a subject holds any more is gone after
-//! some of them.
+//! Evaluates observations of one kind of subjects by the rules. A state is kept only for a value beyond its threshold,
+//! until it is back below `clear`; an ordinary observation costs one comparison for each rule. Durations are measured by
+//! the monotonic clock, so a step of the wall clock makes nothing fire. Missing data does not end a firing rule, and a
+//! subject that was silent for too long starts its duration again. A part that is missing in [`GONE_AFTER`] answers in
+//! a row counts as removed.
 
 use super::reading::{self, Disk, Reading};
 use super::watches::{BUSY, IDLE};
@@ -13,33 +13,33 @@ use crate::series::{Kind, Observation, Seen, Subject};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Something fires, or does not any more.
+/// A rule begins or stops firing for one part of a subject.
 #[derive(Debug, Clone)]
 pub struct Transition {
-    /// By which rule.
+    /// The rule.
     pub rule: Arc<Rule>,
-    /// On what.
+    /// The subject.
     pub subject: Subject,
-    /// Of which part; empty: of the subject.
+    /// The part, such as a mount point; empty: the subject as a whole.
     pub part: Box<str>,
-    /// It does.
+    /// True: it begins to fire. False: it stops.
     pub fires: bool,
-    /// What was measured, oldest first.
+    /// Measured values with their times, oldest first.
     pub values: Vec<(Ms, f64)>,
-    /// The disk as it was measured last.
+    /// Last measurement of the disk.
     pub disk: Option<Disk>,
-    /// Why, where the values do not say it.
+    /// Explanation, if the values alone do not give it.
     pub why: Option<String>,
 }
 
 impl Transition {
-    /// When the figure went beyond its limit, by the wall clock; of a trend nobody can say.
+    /// Time at which the value passed its threshold, unix ms; `None` for trends.
     pub fn began(&self) -> Option<Ms> {
         let (at, _) = self.values.first().filter(|_| self.rule.is_of_observations())?;
         Some(*at)
     }
 
-    /// As it is stored.
+    /// The form in which it is stored.
     pub fn firing(&self) -> Firing {
         Firing {
             rule: self.rule.id,
@@ -50,34 +50,34 @@ impl Transition {
     }
 }
 
-/// A rule and where it holds.
+/// An enabled rule with its subjects.
 pub struct InForce {
     /// The rule.
     pub rule: Arc<Rule>,
-    /// `None`: on every subject of its kind.
+    /// `None`: every subject of its kind.
     pub only: Option<HashSet<i64>>,
 }
 
-/// Answers without the figure after which it is gone: an unmounted disk, swap switched off. A plug-in of Glances that
-/// hiccups comes back sooner.
+/// Answers in a row without a value after which its part counts as removed (disk unmounted, swap switched off). A
+/// plug-in of Glances that fails temporarily returns sooner.
 const GONE_AFTER: u32 = 10;
-/// Values kept as evidence: the first one and the latest.
+/// Maximum of values kept as evidence: the first and the latest ones.
 const VALUES: usize = 6;
 
 struct State {
     rule: Id<id::Rule>,
     part: Box<str>,
-    /// Of the rule that it fires by, or would.
+    /// Revision of the rule.
     revision: i64,
     since: Instant,
-    /// When the last observation was.
+    /// Time of the last observation.
     seen_at: Instant,
     fires: bool,
-    /// Its transition is being written.
+    /// Is its transition being stored?
     turning: bool,
     values: Vec<(Ms, f64)>,
     disk: Option<Disk>,
-    /// Answers without it.
+    /// Answers in a row without this part.
     absent: u32,
     seen: bool,
 }
@@ -91,7 +91,7 @@ impl State {
     }
 }
 
-/// See the module's documentation.
+/// States and rules of one kind of subjects.
 #[derive(Default)]
 pub struct Evaluator {
     rules: Vec<InForce>,
@@ -100,8 +100,8 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// These rules hold from now on, and this is what fires. Whatever waited for its time by a rule that is not there any
-    /// more, or is another one now, is forgotten.
+    /// Replaces the rules and the stored firing states. Pending durations of rules that were removed or changed are
+    /// dropped.
     pub fn set(&mut self, rules: Vec<InForce>, firing: Vec<Firing>, now: Instant) {
         self.rules = rules;
         let rules = &self.rules;
@@ -134,7 +134,7 @@ impl Evaluator {
         self.states.retain(|_, states| !states.is_empty());
     }
 
-    /// What waits, to be written down.
+    /// Pending states, for storage.
     pub fn waiting(&self, kind: &Kind) -> Vec<Waiting> {
         let all = self
             .states
@@ -157,7 +157,7 @@ impl Evaluator {
         waits.filter_map(waiting).collect()
     }
 
-    /// This waited before the daemon began, and `ago` it was seen last: it goes on where its rule is still the same.
+    /// Restores a pending state from before a restart, last observed `ago`, if its rule is unchanged.
     pub fn resume(&mut self, waited: Waiting, ago: Duration, now: Instant) {
         let Firing {
             rule,
@@ -189,7 +189,7 @@ impl Evaluator {
         }
     }
 
-    /// Holds an observation against the rules. Each transition is to be written and then told to [`Evaluator::written`].
+    /// Evaluates an observation. The caller stores each transition and then reports it to [`Evaluator::written`].
     pub fn evaluate(&mut self, seen: &Observation, now: Instant, transitions: &mut Vec<Transition>) {
         let id = seen.id;
         if let Seen::Missed(misses_max) = seen.seen {
@@ -211,7 +211,7 @@ impl Evaluator {
         }
     }
 
-    /// What this answer did not hold.
+    /// Counts parts that are missing in this answer.
     fn miss_parts(&self, seen: &Observation, states: &mut Vec<State>, transitions: &mut Vec<Transition>) {
         states.retain_mut(|s| {
             if std::mem::take(&mut s.seen) || s.turning {
@@ -245,7 +245,7 @@ impl Evaluator {
         }
     }
 
-    /// These transitions were written, or (false) not: then they come again with the next poll.
+    /// The transitions were stored; or not (false): then the next poll returns them again.
     pub fn written(&mut self, transitions: &[Transition], are: bool) {
         for transition in transitions {
             let Some(states) = self.states.get_mut(&transition.subject.1) else {
@@ -265,12 +265,12 @@ impl Evaluator {
 }
 
 impl InForce {
-    /// Does it hold on this subject?
+    /// Does the rule apply to this subject?
     pub fn holds_on(&self, id: i64) -> bool {
         self.only.as_ref().is_none_or(|only| only.contains(&id))
     }
 
-    /// Is this part one that it watches?
+    /// Does the rule watch this part?
     pub fn wants(&self, part: &str) -> bool {
         let mount = &self.rule.fields.limit.mount;
         mount.is_empty() || mount == part
@@ -325,7 +325,7 @@ impl InForce {
                 transitions.push(self.transition(seen, s, true, None));
             }
             false => {}
-            // Fired by the rule as it was: what it is now decides without the benefit of the doubt.
+            // It fired by an earlier revision: the new threshold decides at once, without `clear`.
             true if s.revision != self.rule.revision && bad => s.revision = self.rule.revision,
             true if fine || s.revision != self.rule.revision => {
                 s.turning = true;
@@ -418,7 +418,7 @@ mod tests {
             self.evaluator.set(rules.iter().map(hold).collect(), firing, self.zero);
         }
 
-        /// Half a minute later; gives what began (`+/srv`) and what is over (`-/srv`).
+        /// Advances by 30 s; returns what began (`+/srv`) and what ended (`-/srv`).
         fn poll(&mut self, answer: Option<Answer>) -> Vec<String> {
             let transitions = self.poll_unwritten(answer);
             self.evaluator.written(&transitions, true);
@@ -430,7 +430,7 @@ mod tests {
             let seen = Observation {
                 kind: &SERVERS,
                 id: 7,
-                // Somebody sets the wall clock back and forth all the time.
+                // The wall clock jumps back and forth all the time.
                 at_ms: if self.s.is_multiple_of(60) {
                     1
                 } else {
@@ -522,7 +522,7 @@ mod tests {
         let rule = rule("cpu", 1, |_| ());
         let mut setup = Setup::new(&[&rule], vec![]);
         setup.cpu(&[95.0]);
-        // After two missed polls it is not down.
+        // Two missed polls do not restart the duration.
         assert_eq!([setup.poll(None), setup.poll(None)], [NOTHING, NOTHING]);
         assert_eq!(setup.cpu(&[95.0]), [["+"]]);
         for _ in 0..50 {
@@ -569,7 +569,7 @@ mod tests {
         };
         assert_eq!(setup.poll(full(true)), NOTHING);
         assert_eq!(setup.poll(full(false)), ["-/"]);
-        // Of a rule that is not there any more nothing is left.
+        // States of a removed rule are dropped.
         let mut setup = Setup::new(&[], vec![fired(&disk, "/")]);
         assert_eq!(setup.poll(full(false)), NOTHING);
         assert!(setup.evaluator.states.is_empty());
@@ -592,12 +592,12 @@ mod tests {
         // 20 s down, then at the third half minute: 320 s.
         assert_eq!(resumed(&rule, &waits[0]).cpu(&[95.0; 3]).concat(), ["+"]);
         assert_eq!(resumed(&rule, &waits[0]).cpu(&[95.0; 2]).concat(), NOTHING);
-        // What was fine in between begins anew.
+        // A good value in between restarts the duration.
         assert_eq!(
             resumed(&rule, &waits[0]).cpu(&[50.0, 95.0, 95.0, 95.0]).concat(),
             NOTHING
         );
-        // So does what waited for another rule than there is now.
+        // So does a changed rule.
         let other = self::rule("cpu", 2, |f| f.limit.for_s = 300);
         assert_eq!(resumed(&other, &waits[0]).cpu(&[95.0; 3]).concat(), NOTHING);
     }
@@ -610,7 +610,7 @@ mod tests {
         assert_eq!(setup.cpu(&[95.0]), [["-"]], "neither bad now, nor fine as it was");
         let mut setup = Setup::new(&[&milder], vec![fired(&old, "")]);
         assert_eq!(setup.cpu(&[98.0, 95.0, 85.0]), [vec![], vec![], vec!["-".to_string()]]);
-        // What waited by the old one begins anew.
+        // The duration pending for the old revision restarts.
         let mut setup = Setup::new(&[&old], vec![]);
         setup.cpu(&[99.0, 99.0]);
         setup.set(&[&milder], vec![]);

@@ -1,7 +1,8 @@
-//! When an alert is raised, and how bad it is: rules that come with the program and can be changed, switched off and
-//! brought back, and people's own. A rule watches an event or a figure of the polls. Of an event, the worst rule that holds
-//! decides the level; without one that holds nothing is raised. A figure is beyond its limit for the rule's time before it
-//! fires, and fires until it is fine again, the rule is changed so that it is not bad any more, or the figure is gone.
+//! Alert rules: which conditions raise an alert, and its level. Built-in rules can be changed, disabled and reset; users
+//! add their own. A rule watches an event or a measured value. For an event, the applicable rule with the worst level
+//! decides; without an applicable rule no alert is raised. A value must be beyond its threshold for the rule's duration
+//! before the rule fires; it fires until the value passes `clear`, the rule is changed so that the value is good, or the
+//! value is no longer measured.
 
 mod settings;
 mod events;
@@ -21,7 +22,7 @@ mod pages;
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Duration, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
@@ -56,22 +57,22 @@ pub const FEATURE: Feature = Feature {
     ..Feature::named("rules")
 };
 
-/// A figure that was beyond its limit is fine again; it began with an event of the alert's kind. Both say `kind`, `rule`
-/// (its number), `part`, `name`, `title`, `level`, `evidence`, and whether it is over `for_good`.
+/// Event: a measured value is good again. It began with an event of the alert's kind. Both carry `kind`, `rule` (its
+/// id), `part`, `name`, `title`, `level`, `evidence`, and `for_good`.
 pub const CLEARED: &str = "metric.cleared";
-/// A rule was made, changed or removed; says of which `kind`.
+/// Event: a rule was added, changed or removed; its data has the `kind`.
 pub const CHANGED: &str = "rule.changed";
 
 /// A rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Number; those of built-in rules are fixed.
+    /// Id; those of built-in rules are fixed.
     pub id: Id<id::Rule>,
-    /// It came with the program.
+    /// Is it built in?
     pub builtin: Option<Builtin>,
-    /// What it says.
+    /// Its fields.
     pub fields: Fields,
-    /// Grows with every change; 0: a built-in one that nobody has changed.
+    /// Incremented with every change; 0: an unchanged built-in rule.
     pub revision: i64,
     /// Unix ms; 0 as above.
     pub created_at: Ms,
@@ -80,23 +81,23 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Does it need a CPU in use besides its figure? The built-in one of loads does; a person's own says what it says.
+    /// Does it also require a busy CPU? Only the built-in rule for load averages does.
     pub fn asks_for_busy(&self) -> bool {
         let is_load = matches!(self.fields.watches, Watches::Series(series) if series.unit == Unit::PerCore);
         self.builtin.is_some() && is_load
     }
 
-    /// Is it held against observations as they come? A trend is looked at now and then.
+    /// Is it evaluated with each observation? Trends are evaluated periodically.
     pub fn is_of_observations(&self) -> bool {
         matches!(self.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
     }
 
-    /// Does it look at how disks fill?
+    /// Does it watch the forecast of full disks?
     fn is_of_trends(&self) -> bool {
         self.fields.watches.name() == DISK_TREND
     }
 
-    /// The kind of subjects whose figure it watches; `None`: it watches an event.
+    /// The kind of subjects whose value it watches; `None`: it watches an event.
     fn subject_kind(&self) -> Option<&'static str> {
         match self.fields.watches {
             Watches::Series(series) => Some(series.subject),
@@ -116,33 +117,33 @@ impl Rule {
     }
 }
 
-/// A figure that is beyond its limit.
+/// A firing rule for one part of a subject.
 #[derive(Debug, Clone)]
 pub struct Firing {
-    /// By which rule.
+    /// The rule.
     pub rule: Id<id::Rule>,
-    /// On what.
+    /// The subject.
     pub subject: Subject,
-    /// Of which part; empty: of the subject.
+    /// The part, such as a mount point; empty: the subject as a whole.
     pub part: Box<str>,
-    /// The rule's, when it began.
+    /// Revision of the rule when it began.
     pub revision: i64,
 }
 
-/// Something that is beyond its limit and waits for its rule's time.
+/// A value beyond its threshold whose rule's duration has not passed yet.
 #[derive(Debug, Clone)]
 pub struct Waiting {
-    /// What would fire.
+    /// What will fire.
     pub firing: Firing,
-    /// So long it was beyond its limit when it was last observed.
+    /// How long it was beyond its threshold at the last observation.
     pub held: Duration,
-    /// When that was, by the wall clock.
+    /// Time of that observation, unix ms.
     pub seen_at: Ms,
-    /// What was measured, oldest first.
+    /// Measured values with their times, oldest first.
     pub values: Vec<(Ms, f64)>,
 }
 
-/// Every rule: the built-in ones in their order, then people's own.
+/// All rules: built-in ones in their order, then those of users.
 pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     let mut stored = queries::all(conn)?;
     let mut out = Vec::new();
@@ -165,23 +166,25 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Rule> {
 /// Adds a rule.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<Id<id::Rule>> {
     let id = queries::put(tx, None, &valid.fields, clock::now())?;
-    note(app, tx, by, "rule.create", &get(tx, id)?)?;
+    note(app, tx, by, "rule.create", &get(tx, id)?, &Snapshot::none())?;
     Ok(id)
 }
 
-/// Changes a rule, as long as it still is as `valid` was made from `old`. What fires by it and would not any more is over.
+/// Changes a rule if it is still as it was when `valid` was read over `old`. Alerts that it no longer justifies end.
+/// Error `Conflict` otherwise.
 pub fn update(app: &App, tx: &Tx, old: &Rule, valid: &Valid, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, old.id)?.revision != old.revision {
         let say = "This rule was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "rule_changed", say));
     }
+    let before = snapshot(tx, old.id)?;
     queries::put(tx, Some(old.id), &valid.fields, clock::now())?;
     let rule = get(tx, old.id)?;
     reevaluate(app, tx, &rule, None)?;
-    note(app, tx, by, "rule.update", &rule)
+    note(app, tx, by, "rule.update", &rule, &before)
 }
 
-/// Deletes a person's own rule; what fires by it is over.
+/// Deletes a user's rule; its alerts end.
 pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     let mut rule = get(tx, id)?;
     if rule.builtin.is_some() {
@@ -190,36 +193,44 @@ pub fn delete(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules
     }
     rule.fields.enabled = false;
     reevaluate(app, tx, &rule, None)?;
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
-    note(app, tx, by, "rule.delete", &rule)
+    note(app, tx, by, "rule.delete", &rule, &before)
 }
 
-/// Makes a built-in rule what it was.
+/// Resets a built-in rule to its default.
 pub fn reset(app: &App, tx: &Tx, id: Id<id::Rule>, by: Allowed<Edit, AlertRules>) -> Result<()> {
     if get(tx, id)?.builtin.is_none() {
         let say = "This rule is your own: there is nothing to go back to.";
         return Err(Error::new(Kind::Conflict, "rule_own", say));
     }
+    let before = snapshot(tx, id)?;
     queries::remove(tx, id)?;
     let rule = get(tx, id)?;
     reevaluate(app, tx, &rule, None)?;
-    note(app, tx, by, "rule.reset", &rule)
+    note(app, tx, by, "rule.reset", &rule, &before)
 }
 
-fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &Rule) -> Result<()> {
+/// Nothing for a built-in rule that is as it came.
+fn snapshot(conn: &Conn, id: Id<id::Rule>) -> Result<Snapshot> {
+    Snapshot::of(conn, "alert_rules", id.get())
+}
+
+fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &Rule, before: &Snapshot) -> Result<()> {
     let (f, name) = (&rule.fields, say::name(Lang::En, rule));
     let detail = serde_json::json!({
         "name": name, "enabled": f.enabled, "level": f.level, "says": say::sentence(Lang::En, rule, |_| None),
     });
-    audit::append(tx, &app.vault, by, action, &format!("rule {} {name}", rule.id), &detail)?;
+    let (object, after) = (format!("rule {} {name}", rule.id), snapshot(tx, rule.id)?);
+    audit::change(tx, &app.vault, by, action, &object, &detail, [before, &after])?;
     let data = serde_json::json!({ "name": name, "kind": f.watches.kind() });
     outbox::emit(tx, &app.wakes.events, CHANGED, ("rule", rule.id.get()), &data)
 }
 
 // ---- events ----------------------------------------------------------------------------------------------------------
 
-/// How bad an event of this kind is for this target by the rules; `None`: none of them holds, so nothing is raised. `event_level`
-/// is how bad the event itself says it is: that counts as long as nobody has set the built-in rule's level.
+/// Level of an alert for an event of this kind about this target; `None`: no rule applies, so no alert is raised.
+/// `event_level` is the level that the event itself carries; it counts until a user changes the built-in rule's level.
 pub fn level(
     conn: &Conn,
     kind: &str,
@@ -243,7 +254,7 @@ pub fn level(
     Ok(worst.map(|n| LEVELS[n]))
 }
 
-/// Is this target one of those that a rule is narrowed to?
+/// Is the target within a rule's filter (tags, groups)?
 fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
     Ok(match f.watches.about() {
         About::Server if !f.tags.is_empty() => {
@@ -260,7 +271,7 @@ fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
-/// The rules of a kind's figures that are in force, with the subjects where each holds.
+/// Enabled rules for values of this kind of subjects, each with the subjects it applies to.
 pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
     let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
@@ -281,8 +292,8 @@ fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
         .ok_or_else(|| Error::internal(format!("nobody observes {name}")))
 }
 
-/// Writes what began and what is over, with its events. What the rules have decided in between is not overruled: a rule
-/// that is another one by now has not fired, and what is over already is not told again.
+/// Stores transitions with their events. Changes made meanwhile take precedence: a rule with another revision has not
+/// fired, and what ended already is not reported again.
 fn write(app: &App, tx: &Tx, transitions: &[Transition]) -> Result<()> {
     for transition in transitions {
         let (of, id) = transition.subject;
@@ -326,7 +337,7 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
     outbox::emit(tx, &app.wakes.events, event, transition.subject, &data)
 }
 
-/// The rule, why it says so where that is not plain, and the last values with their times.
+/// Evidence: the rule's sentence, the explanation if any, and the last values with their times.
 fn evidence(transition: &Transition) -> Vec<String> {
     let unit = match transition.rule.fields.watches {
         Watches::Series(series) if series.key != DISK_TREND => series.unit,
@@ -358,7 +369,7 @@ fn disk_line(disk: &reading::Disk) -> String {
     format!("{device} at {}: {used} used of {all}, {free} free{pool}", disk.mount).replace('\u{a0}', " ")
 }
 
-/// Ends what fires by a rule that is switched off or does not hold there any more; on one subject, where it is given.
+/// Ends firing states of rules that are disabled or no longer apply; only for one subject, if given.
 fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
@@ -389,7 +400,7 @@ fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     write(app, tx, &over)
 }
 
-/// A subject whose tags are others now may be outside of what a rule is narrowed to.
+/// After a change of tags a subject may be outside a rule's filter.
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let changed = |kind: &&&SubjectKind| event.kind.strip_suffix(".changed") == Some(kind.name);
     let Some(kind) = app.registry.all::<SubjectKind>().iter().find(changed) else {

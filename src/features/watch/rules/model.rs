@@ -1,4 +1,4 @@
-//! The only way to make a person's rule valid.
+//! Validation of a user's rule.
 
 use super::builtin::{Fields, LEVELS, Limit};
 use super::watches::{DISK_TREND, Series, Watches};
@@ -9,7 +9,7 @@ use crate::form::param::{self, Param};
 use crate::kinds::About;
 use crate::lang::{Lang, words};
 
-/// Proof of validation.
+/// Validated fields; only made here.
 #[derive(Debug)]
 pub struct Valid {
     /// All fields.
@@ -55,7 +55,7 @@ pub const READ_ONLY: &[&str] = &[
     "updated_at",
 ];
 
-/// A week of being bad is no condition, it is a habit.
+/// Maximum duration: one week.
 const FOR_MAX_S: i64 = 7 * 24 * 3_600;
 
 fn read_watches(input: &mut Input) -> Option<Watches> {
@@ -66,7 +66,7 @@ fn one_of() -> String {
     format!("watches is one of: {}.", Watches::names().join(", "))
 }
 
-/// Reads a new rule. Its other fields depend on what it watches, so that must be right first.
+/// Reads a new rule. `watches` is checked first, since the other fields depend on it.
 pub fn read_new(mut input: Input) -> Result<Valid> {
     let whole = input.clone();
     match read_watches(&mut input) {
@@ -79,7 +79,7 @@ pub fn read_new(mut input: Input) -> Result<Valid> {
     }
 }
 
-/// Reads a draft over `base`: what is not sent stays as it is there.
+/// Reads a draft over `base`: fields that are not sent keep its values.
 pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     let (i, mut f) = (&mut input, base);
     let is_new = f.name.is_empty() && !builtin;
@@ -94,7 +94,7 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         _ => {}
     }
     match i.name("name") {
-        // Sent back as it was got.
+        // A value sent back as it was received.
         Some(name) if builtin && Some(&*name) == words::word(Lang::En, &format!("kind.{}", f.watches.kind()), None) => {
         }
         Some(_) if builtin => i.wrong("name", "fixed", "A built-in rule keeps its name."),
@@ -171,7 +171,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-/// As Glances calls it: from the root on, on one line.
+/// A mount point as Glances reports it: an absolute path on one line.
 fn mount(typed: &str) -> std::result::Result<String, String> {
     let good = typed.is_empty() || typed.starts_with('/') && typed.len() <= 256 && text::one_line(typed, 256) == typed;
     match good {
@@ -209,7 +209,7 @@ mod tests {
                 );
                 assert_eq!(f.limit.below, s.below == Some(true), "{}", s.key);
             }
-            // Its own fields sent back change nothing.
+            // Sending its own fields back changes nothing.
             read(input(json!({ "level": f.level })), f, true).unwrap();
         }
     }

@@ -1,4 +1,4 @@
-//! The rules' pages: each rule as a sentence with its switch, and a form that asks only for what its kind knows.
+//! Pages of the rules: each rule as a sentence with its switch, and a form with the fields of its kind.
 
 use super::api::{self, Around};
 use super::builtin::{Builtin, Fields};
@@ -35,7 +35,7 @@ pub const ROUTES: &[Route] = &[
 #[derive(Serialize)]
 struct Row {
     id: i64,
-    /// Empty: a built-in one, whose sentence says all.
+    /// Empty for built-in rules: their sentence is enough.
     name: String,
     sentence: String,
     level: &'static str,
@@ -70,7 +70,7 @@ struct Choice {
 }
 
 fn choices(lang: Lang) -> Vec<Choice> {
-    // How full a disk is and how soon it will be are told apart by their kinds.
+    // Usage and forecast of disks are named by the kinds of their alerts.
     let word = |s: &Series| match s.is_of_disks() {
         true => format!("kind.{}", s.kind),
         false => format!("rule.what.{}", s.key),
@@ -114,7 +114,7 @@ struct GroupChoice {
     chosen: bool,
 }
 
-/// The form: what its kind knows, and what was typed or is stored.
+/// The form: the fields of its kind with typed or stored values.
 #[derive(Serialize)]
 struct Form {
     id: Option<i64>,
@@ -124,7 +124,7 @@ struct Form {
     watches: &'static str,
     kind: &'static str,
     about: &'static str,
-    /// Empty: an event.
+    /// Empty for events.
     unit: &'static str,
     of_disks: bool,
     both_ways: bool,
@@ -190,7 +190,7 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     page::show(ctx, "rules/form.html", json!({ "form": form, "errors": errors }))
 }
 
-/// Without something to watch, a page to choose it.
+/// Without `watches`, the page where it is chosen.
 fn new(ctx: &Ctx) -> Result<Reply> {
     let Some(key) = ctx.request.param("watches") else {
         let lang = page::lang(ctx.request, ctx.maybe_actor());
@@ -205,8 +205,8 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, &form_of(ctx, Some(&rule), &rule.fields)?, Errors::default())
 }
 
-/// The form as the API takes it: tags split at commas, boxes that are not ticked said to be off; without a value of its
-/// own, what is fine again begins where what is bad ends.
+/// Translates the form for the API: tags split at commas, unticked boxes as false; an empty `clear` means the
+/// threshold.
 fn input(pairs: &[(String, String)], about: About) -> Input {
     let mut object = Map::new();
     object.insert("enabled".into(), false.into());
@@ -238,7 +238,7 @@ fn input(pairs: &[(String, String)], about: About) -> Input {
     Input::of(model::PARAMS, object)
 }
 
-/// The form with its mistakes, or the error itself if it is not about fields.
+/// The form with its errors; other errors are returned as they are.
 fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) -> Result<Reply> {
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);
@@ -281,7 +281,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     }
 }
 
-/// On or off, as the button said: pressed twice it does the same.
+/// Enables or disables, as the button says; idempotent.
 fn switch(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "rule")?;
     api::save(ctx.app, id, ctx.input()?, ctx.allowed(Edit, AlertRules)?)?;

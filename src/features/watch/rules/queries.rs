@@ -1,4 +1,4 @@
-//! SQL of the rules and of what fires by them.
+//! SQL of rules and firing states.
 
 use super::builtin::{Builtin, Fields, LEVELS, Limit};
 use super::watches::Watches;
@@ -13,7 +13,7 @@ const COLUMNS: &str =
     "id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s, revision,
     created_at, updated_at";
 
-/// `None`: it watches what this version does not know.
+/// `None`: it watches something that this version does not know.
 fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
     let id: i64 = r.get(0)?;
     let Some(watches) = Watches::parse(r.get_ref(2)?.as_str()?) else {
@@ -44,7 +44,7 @@ fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
     }))
 }
 
-/// People's own rules and the built-in ones that were changed, by number.
+/// Users' rules and changed built-in rules, by id.
 pub fn all(conn: &Conn) -> Result<Vec<Rule>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM alert_rules ORDER BY id"))?;
     let rows = statement.query_map([], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -56,7 +56,7 @@ pub fn get(conn: &Conn, id: Id<id::Rule>) -> Result<Option<Rule>> {
     Ok(statement.query_row([id.get()], read).optional()?.flatten())
 }
 
-/// Moves whenever a rule is added, changed or removed.
+/// A value that changes whenever a rule is added, changed or removed.
 pub fn fingerprint(conn: &Conn) -> Result<[i64; 3]> {
     let mut statement = conn
         .prepare_cached("SELECT count(*), coalesce(sum(revision), 0), coalesce(sum(updated_at), 0) FROM alert_rules")?;
@@ -68,7 +68,7 @@ fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
     db::on_unique_violation("name", say)
 }
 
-/// Writes a rule: under a number of its own, or in place of what has this one.
+/// Stores a rule: with a new id, or replacing the row with this id.
 pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<Id<id::Rule>> {
     let (tags, groups) = (
         serde_json::json!(f.tags).to_string(),
@@ -106,7 +106,7 @@ pub fn remove(conn: &Conn, id: Id<id::Rule>) -> Result<()> {
     Ok(())
 }
 
-/// Reads a row that begins with rule, number of the subject, part and revision.
+/// Reads a row that begins with rule, subject id, part and revision.
 fn read_firing(r: &Row, kind: &'static str) -> rusqlite::Result<Firing> {
     Ok(Firing {
         rule: Id::new(r.get(0)?),
@@ -116,7 +116,7 @@ fn read_firing(r: &Row, kind: &'static str) -> rusqlite::Result<Firing> {
     })
 }
 
-/// What fires on subjects of a kind: by this rule and on this one, where they are given.
+/// Firing states of a kind of subjects; only of this rule and this subject, if given.
 pub fn firing(conn: &Conn, kind: &'static str, rule: Option<Id<id::Rule>>, id: Option<i64>) -> Result<Vec<Firing>> {
     let mut statement = conn.prepare_cached(
         "SELECT rule_id, subject_id, part, revision FROM alert_rule_firing
@@ -126,14 +126,14 @@ pub fn firing(conn: &Conn, kind: &'static str, rule: Option<Id<id::Rule>>, id: O
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// How much fires by each rule.
+/// Number of firing states of each rule.
 pub fn counts(conn: &Conn) -> Result<Vec<(i64, i64)>> {
     let mut statement = conn.prepare_cached("SELECT rule_id, count(*) FROM alert_rule_firing GROUP BY rule_id")?;
     let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// False: it fired already.
+/// Stores a firing state; false: it was stored already.
 pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement = conn.prepare_cached(
         "INSERT OR IGNORE INTO alert_rule_firing (rule_id, subject_kind, subject_id, part, revision)
@@ -143,7 +143,7 @@ pub fn set_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     Ok(statement.execute(params![f.rule.get(), kind, id, f.part, f.revision])? == 1)
 }
 
-/// False: it did not fire.
+/// Removes a firing state; false: there was none.
 pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     let mut statement = conn.prepare_cached(
         "DELETE FROM alert_rule_firing WHERE rule_id = ?1 AND subject_kind = ?2 AND subject_id = ?3 AND part = ?4",
@@ -152,7 +152,7 @@ pub fn clear_firing(conn: &Conn, f: &Firing) -> Result<bool> {
     Ok(statement.execute(params![f.rule.get(), kind, id, f.part])? == 1)
 }
 
-/// What waited on subjects of a kind when that was last written down.
+/// Stored pending states of a kind of subjects.
 pub fn waiting(conn: &Conn, kind: &'static str) -> Result<Vec<Waiting>> {
     let mut statement = conn.prepare_cached(
         "SELECT rule_id, subject_id, part, revision, held_ms, seen_at, readings FROM alert_rule_waiting
@@ -169,7 +169,7 @@ pub fn waiting(conn: &Conn, kind: &'static str) -> Result<Vec<Waiting>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// This waits on subjects of a kind, and nothing else.
+/// Replaces the stored pending states of a kind of subjects.
 pub fn set_waiting(conn: &Conn, kind: &str, all: &[Waiting]) -> Result<()> {
     conn.prepare_cached("DELETE FROM alert_rule_waiting WHERE subject_kind = ?1")?
         .execute([kind])?;

@@ -6,7 +6,7 @@ use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
 use crate::lang::format::{duration, rate};
 use crate::lang::{Lang, words};
 
-/// A text with its values.
+/// Id of a text with its values.
 pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
     words::filled(words::word(lang, id, None).unwrap_or(id), values)
 }
@@ -19,7 +19,7 @@ pub fn name(lang: Lang, rule: &Rule) -> String {
     }
 }
 
-/// A figure with its unit.
+/// A value with its unit.
 pub fn value(lang: Lang, unit: Unit, value: f64) -> String {
     let digits = || Unit::digits(lang, value);
     match unit {

@@ -1,10 +1,10 @@
-//! What can be watched: figures of what is observed, and events that a feature declares a rule for.
+//! What rules can watch: measured values, and events for which a feature declares a rule.
 
 use crate::kinds::{self, About, BuiltinRule, EventKind};
 use crate::lang::Lang;
 use crate::lang::format::number;
 
-/// What a number counts.
+/// Unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// 0 to 100.
@@ -13,7 +13,7 @@ pub enum Unit {
     PerCore,
     /// Milliseconds.
     Milliseconds,
-    /// Bytes in a second.
+    /// Bytes per second.
     BytesPerSecond,
     /// Minutes.
     Minutes,
@@ -22,7 +22,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Within these a threshold is.
+    /// Bounds of a threshold.
     pub fn bounds(self) -> std::ops::RangeInclusive<f64> {
         match self {
             Unit::Percent => 0.0..=100.0,
@@ -34,7 +34,7 @@ impl Unit {
         }
     }
 
-    /// For the API.
+    /// Name in the API.
     pub fn name(self) -> &'static str {
         [
             "percent",
@@ -46,7 +46,7 @@ impl Unit {
         ][self as usize]
     }
 
-    /// A value as people write it: the digits it has, two at most.
+    /// Formats a value with at most two decimals.
     pub fn digits(lang: Lang, value: f64) -> String {
         let places = [0, 1, 2].into_iter().find(|n| {
             let scale = 10f64.powi(*n as i32);
@@ -56,31 +56,31 @@ impl Unit {
     }
 }
 
-/// In a rule's `watches` and in the disks' alerts.
+/// Name of disk usage in `watches` and in alerts.
 pub const DISK: &str = "disk";
 
-/// How long until a disk is full, by how it filled in the last hours; looked at now and then, not at every poll.
+/// Name of the forecast: hours until a disk is full. Evaluated periodically, not at every poll.
 pub const DISK_TREND: &str = "disk_trend";
 
-/// Percent of the CPU in use or waiting for disks from which on a load is this machine's own, and below which it is not
-/// any more. A container without lxcfs shows the load of its host beside its own cores and its own CPU.
+/// CPU percentage (in use or waiting for disks) from which a load average is attributed to this machine, with [`IDLE`]
+/// as the lower bound. A container without lxcfs shows the load of its host with its own cores and CPU.
 pub const BUSY: f64 = 50.0;
 
 /// See [`BUSY`].
 pub const IDLE: f64 = 25.0;
 
-/// One thing that is observed.
+/// A measured value.
 #[derive(Debug, PartialEq)]
 pub struct Series {
-    /// Of which kind of subjects.
+    /// Kind of subjects.
     pub subject: &'static str,
-    /// Its name in a rule; as in the charts, except for the disks.
+    /// Name in a rule; the key of the series, except for disks.
     pub key: &'static str,
-    /// The alert's kind.
+    /// Kind of its alerts.
     pub kind: &'static str,
-    /// What it counts.
+    /// Unit.
     pub unit: Unit,
-    /// Is too little a fault? `None`: both can be.
+    /// Are low values bad? `None`: the rule decides.
     pub below: Option<bool>,
 }
 
@@ -90,7 +90,7 @@ macro_rules! series {
     };
 }
 
-/// All of them.
+/// All measured values.
 pub const SERIES: &[Series] = series! {
     "disk"       "metric.disk"       Percent        Some(false);
     "disk_trend" "metric.disk_trend" Hours          Some(true);
@@ -110,7 +110,7 @@ pub const SERIES: &[Series] = series! {
 };
 
 impl Series {
-    /// One for each disk?
+    /// Is there one for each disk?
     pub fn is_of_disks(&self) -> bool {
         [DISK, DISK_TREND].contains(&self.key)
     }
@@ -121,12 +121,12 @@ impl Series {
 pub enum Watches {
     /// An event.
     Event(&'static EventKind),
-    /// A figure.
+    /// A measured value.
     Series(&'static Series),
 }
 
 impl Watches {
-    /// Its name in a rule.
+    /// Name in a rule.
     pub fn name(self) -> &'static str {
         match self {
             Watches::Event(e) => e.name,
@@ -134,7 +134,7 @@ impl Watches {
         }
     }
 
-    /// The alert's kind.
+    /// Kind of its alerts.
     pub fn kind(self) -> &'static str {
         match self {
             Watches::Event(e) => e.name,
@@ -142,7 +142,7 @@ impl Watches {
         }
     }
 
-    /// By what a rule of it can be narrowed.
+    /// Filter that a rule of it may have.
     pub fn about(self) -> About {
         match self {
             Watches::Event(e) => builtin_of(e).map_or(About::Other, |rule| rule.about),
@@ -150,7 +150,7 @@ impl Watches {
         }
     }
 
-    /// Reads a name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Watches> {
         let event = || kinds::find(name).filter(|kind| builtin_of(kind).is_some());
         let series = SERIES.iter().find(|s| s.key == name).map(Watches::Series);
@@ -158,7 +158,7 @@ impl Watches {
     }
 }
 
-/// The rule that comes with the program for it.
+/// The built-in rule for it.
 pub fn builtin_of(kind: &EventKind) -> Option<BuiltinRule> {
     kind.raises().and_then(|alert| alert.rule)
 }

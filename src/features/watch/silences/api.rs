@@ -47,6 +47,8 @@ described! {
         domain: Option<&'a str>,
         group_id: Option<Id<id::Group>>,
         group: Option<&'a str>,
+        /// All that it is about, of whichever kind.
+        targets: Vec<Target<'a>>,
         reason: &'a str,
         author: &'a str,
         starts_at: String,
@@ -55,22 +57,38 @@ described! {
         ended_by: Option<&'a str>,
         created_at: String,
     }
+
+    /// A thing that a silence is about.
+    struct Target<'a> {
+        r#type: &'a str,
+        id: i64,
+        name: &'a str,
+    }
 }
 
 /// Builds the view.
 pub fn view(s: &Silence) -> View<'_> {
-    let [server, domain, group] = &s.names;
+    let targets = || {
+        let all = s.scope.targets.iter().zip(&s.names);
+        all.map(|((kind, id), name)| Target {
+            r#type: kind,
+            id: *id,
+            name,
+        })
+    };
+    let name = |kind: &str| targets().find(|t| t.r#type == kind).map(|t| t.name);
     View {
         id: s.id,
         state: &s.state,
         kind: &s.scope.kind,
         tag: &s.scope.tag,
-        server_id: s.scope.server,
-        server: server.as_deref(),
-        domain_id: s.scope.domain,
-        domain: domain.as_deref(),
-        group_id: s.scope.group,
-        group: group.as_deref(),
+        server_id: s.scope.of_kind("server").map(Id::new),
+        server: name("server"),
+        domain_id: s.scope.of_kind("domain").map(Id::new),
+        domain: name("domain"),
+        group_id: s.scope.of_kind("group").map(Id::new),
+        group: name("group"),
+        targets: targets().collect(),
         reason: &s.reason,
         author: &s.author,
         starts_at: rfc3339(s.starts_at),

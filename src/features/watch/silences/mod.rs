@@ -9,19 +9,17 @@ mod api;
 mod pages;
 
 use crate::access::Allowed;
-use crate::access::right::{Edit, Silences};
+use crate::access::right::{Edit, Silences, WITHHELD};
 use crate::app::App;
-use crate::audit;
+use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
-use crate::features::fleet::groups;
-use crate::features::fleet::servers;
 use crate::features::house::events::RETENTION_EVENT_DAYS;
-use crate::features::proxy::domains;
+use crate::kinds;
 use crate::schedule::{Periodic, Work};
 use model::{Scope, Valid};
 use std::time::Duration;
@@ -34,7 +32,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
-    panels: pages::PANELS,
+    target_panels: pages::PANELS,
     periodic: PERIODIC,
     kinds: events::KINDS,
     ..Feature::named("silences")
@@ -65,8 +63,8 @@ pub struct Silence {
     pub id: Id<id::Silence>,
     /// Scope.
     pub scope: Scope,
-    /// The names of its server, domain and group, for people.
-    pub names: [Option<String>; 3],
+    /// The names of what it is about, for people, in the order of its targets.
+    pub names: Vec<String>,
     /// Reason.
     pub reason: String,
     /// Login of the author.
@@ -88,36 +86,55 @@ pub struct Silence {
 impl Silence {
     /// Label of the scope, independent of language: `web-1, server.unreachable`; `*` is everything.
     pub fn label(&self) -> String {
-        let [server, domain, group] = self.names.clone();
-        let tag = Some(self.scope.tag.clone()).filter(|t| !t.is_empty());
-        let kind = Some(self.scope.kind.clone()).filter(|k| !k.is_empty());
-        let parts: Vec<_> = [server, tag, domain, group, kind].into_iter().flatten().collect();
+        let of = |is: fn(&str) -> bool| {
+            let targets = self.scope.targets.iter().zip(&self.names);
+            targets.filter(move |((kind, _), _)| is(kind)).map(|(_, name)| name)
+        };
+        let servers = of(|kind| kind == "server");
+        let tag = Some(&self.scope.tag).filter(|t| !t.is_empty());
+        let kind = Some(&self.scope.kind).filter(|k| !k.is_empty());
+        let parts: Vec<&str> = (servers.chain(tag).chain(of(|kind| kind != "server")).chain(kind))
+            .map(String::as_str)
+            .collect();
         match parts.is_empty() {
             true => "*".into(),
             false => parts.join(", "),
         }
     }
+
+    fn with_names(mut self, conn: &Conn) -> Result<Silence> {
+        let name = |(kind, id): &(String, i64)| match kinds::target_kind(kind) {
+            Some(row) => Ok((row.name_of)(conn, *id)?.unwrap_or_else(|| WITHHELD.into())),
+            None => Ok(WITHHELD.into()), // its feature is not there any more
+        };
+        self.names = self.scope.targets.iter().map(name).collect::<Result<_>>()?;
+        Ok(self)
+    }
 }
 
 /// One silence. Error `NotFound`.
 pub fn get(conn: &Conn, id: Id<id::Silence>) -> Result<Silence> {
-    queries::get(conn, id)?.ok_or_else(|| Error::not_found("silence"))
+    find(conn, id)?.ok_or_else(|| Error::not_found("silence"))
 }
 
 /// One silence, if it exists.
 pub fn find(conn: &Conn, id: Id<id::Silence>) -> Result<Option<Silence>> {
-    queries::get(conn, id)
+    let found = queries::get(conn, id)?;
+    found.map(|silence| silence.with_names(conn)).transpose()
 }
 
 /// Silences in one state (empty: any), latest end first, and their total.
 fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Silence>, i64)> {
-    queries::list(conn, state, limit, offset)
+    let (silences, total) = queries::list(conn, state, limit, offset)?;
+    let silences = silences.into_iter().map(|silence| silence.with_names(conn));
+    Ok((silences.collect::<Result<_>>()?, total))
 }
 
 /// The silence that covers an alert now; of several the one that ends last.
 pub fn covering(conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
     let active = queries::list(conn, "active", i64::MAX, 0)?.0;
-    Ok(active.into_iter().find(|s| s.scope.covers(subject)))
+    let covering = active.into_iter().find(|s| s.scope.covers(subject));
+    covering.map(|silence| silence.with_names(conn)).transpose()
 }
 
 /// Adds a silence; one that starts now begins in this transaction.
@@ -130,34 +147,21 @@ fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Res
     let data = serde_json::json!({
         "name": label, "reason": valid.reason, "starts_at": rfc3339(valid.starts_at), "ends_at": rfc3339(valid.ends_at),
     });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "silence.create",
-        &format!("silence {id} {label}"),
-        &data,
-    )?;
+    let (object, after) = (format!("silence {id} {label}"), Snapshot::of(tx, "silences", id.get())?);
+    let stood = [&Snapshot::none(), &after];
+    audit::change(tx, &app.vault, by, "silence.create", &object, &data, stood)?;
     emit(app, tx, &silence, "silence.created")?;
     turn_one(app, tx, &silence, now).map(|()| id)
 }
 
 fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
-    let gone = |what: Result<()>| match what {
-        Err(e) if e.kind == Kind::NotFound => Ok(true),
-        other => other.map(|()| false),
-    };
-    let searched = [
-        ("server_id", scope.server.map(|id| servers::get(conn, id).map(drop))),
-        ("domain_id", scope.domain.map(|id| domains::get(conn, id).map(drop))),
-        ("group_id", scope.group.map(|id| groups::get(conn, id).map(drop))),
-    ];
     let mut missing = Vec::new();
-    for (field, found) in searched {
-        if found.map(gone).transpose()?.unwrap_or(false) {
+    for (kind, id) in &scope.targets {
+        let row = kinds::target_kind(kind);
+        if row.map(|row| (row.name_of)(conn, *id)).transpose()?.flatten().is_none() {
             let message = "There is none with this number.".into();
             missing.push(Field {
-                field,
+                field: model::field_of(kind),
                 code: "missing",
                 message,
             });
@@ -179,17 +183,13 @@ fn end(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>) -> 
             "This silence is over already.",
         ));
     }
+    let before = Snapshot::of(tx, "silences", id.get())?;
     queries::set_over(tx, id, clock::now(), Some(by.actor()))?;
+    let after = Snapshot::of(tx, "silences", id.get())?;
     let label = silence.label();
     let data = serde_json::json!({ "name": label });
-    audit::append(
-        tx,
-        &app.vault,
-        by,
-        "silence.end",
-        &format!("silence {id} {label}"),
-        &data,
-    )?;
+    let (object, stood) = (format!("silence {id} {label}"), [&before, &after]);
+    audit::change(tx, &app.vault, by, "silence.end", &object, &data, stood)?;
     emit(app, tx, &silence, "silence.ended")
 }
 
@@ -215,6 +215,7 @@ fn turn(app: &App) -> Result<()> {
 }
 
 fn turn_one(app: &App, tx: &Tx, silence: &Silence, now: Ms) -> Result<()> {
+    let silence = &silence.clone().with_names(tx)?;
     if silence.ends_at <= now {
         queries::set_over(tx, silence.id, silence.ends_at, None)?;
         return emit(app, tx, silence, "silence.ended");

@@ -1,15 +1,11 @@
 //! Scope and duration of silences.
 
 use crate::base::clock::{self, DAY, HOUR, Ms};
-use crate::base::error::{Kind, Result};
-use crate::base::id::{self, Id};
+use crate::base::error::Result;
 use crate::db::Conn;
-use crate::features::fleet::servers;
-use crate::features::proxy::domains;
-use crate::features::proxy::sitewatch;
 use crate::form::Input;
 use crate::form::param::{self, Param};
-use crate::kinds;
+use crate::kinds::{self, HangsOn, Related};
 
 /// Maximum length; longer ones should be changes of rules.
 pub const LENGTH_MAX: Ms = 90 * DAY;
@@ -23,21 +19,15 @@ pub struct Scope {
     pub kind: String,
     /// Tag of servers; empty: any.
     pub tag: String,
-    /// A server, and what depends on it alone.
-    pub server: Option<Id<id::Server>>,
-    /// One domain.
-    pub domain: Option<Id<id::Domain>>,
-    /// Domains of a group.
-    pub group: Option<Id<id::Group>>,
+    /// Things, by kind and number: at most one of each kind.
+    pub targets: Vec<(String, i64)>,
 }
 
 impl Scope {
-    /// The object of the scope, by type and id; `None`: a tag, or everything.
-    pub fn target(&self) -> Option<(&'static str, i64)> {
-        let server = self.server.map(|id| ("server", id.get()));
-        let domain = self.domain.map(|id| ("domain", id.get()));
-        let group = self.group.map(|id| ("group", id.get()));
-        server.or(domain).or(group)
+    /// The thing that decides who may have it, by type and number: the server, else the domain, else the group, else the
+    /// other. `None`: it is about a tag, or everything.
+    pub fn target(&self) -> Option<(&str, i64)> {
+        self.targets.first().map(|(kind, id)| (kind.as_str(), *id))
     }
 }
 
@@ -54,13 +44,27 @@ pub struct Valid {
     pub ends_at: Ms,
 }
 
-/// Accepted fields of a draft.
+/// The fields that name a thing of these kinds; of all others it is `target`.
+pub const LINKS: [(&str, &str); 3] = [("server_id", "server"), ("domain_id", "domain"), ("group_id", "group")];
+
+/// The field of a draft that names a thing of this kind.
+pub fn field_of(kind: &str) -> &'static str {
+    let link = LINKS.iter().find(|(_, of)| *of == kind);
+    link.map_or("target", |(field, _)| field)
+}
+
+/// What a draft may bring.
 pub const PARAMS: &[Param] = &[
     param::text("kind", 4_096, "Alerts of this kind; empty: any."),
     param::text("tag", 64, "About servers with this tag."),
     param::link("server_id", "About this server."),
     param::link("domain_id", "About this domain."),
     param::link("group_id", "About the domains of this group."),
+    param::text(
+        "target",
+        100,
+        "About this thing, of any kind that there are alerts about: `server:7`.",
+    ),
     param::flag("everything", "About anything, where nothing else is named.").example("true"),
     param::text("reason", 500, "Why, on one line."),
     param::text(
@@ -80,6 +84,7 @@ const READ_ONLY: &[&str] = &[
     "server",
     "domain",
     "group",
+    "targets",
     "ended_at",
     "ended_by",
     "created_at",
@@ -94,15 +99,25 @@ pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
             false => Err("There are no alerts of this kind.".into()),
         }
     });
+    let mut targets = Vec::new();
+    for (field, kind) in LINKS {
+        if let Some(id) = i.link::<()>(field).flatten() {
+            targets.push((kind.to_string(), id.get()));
+        }
+    }
+    if let Some(target) = i.parse("target", "bad_target", target).flatten() {
+        match targets.iter().any(|(kind, _)| *kind == target.0) {
+            true => i.wrong("target", "twice", "It names a second thing of one kind."),
+            false => targets.push(target),
+        }
+    }
     let scope = Scope {
         kind: kind.unwrap_or_default(),
         tag: i.text("tag").unwrap_or_default(),
-        server: i.link("server_id").flatten(),
-        domain: i.link("domain_id").flatten(),
-        group: i.link("group_id").flatten(),
+        targets,
     };
     let everything = i.flag("everything").unwrap_or(false);
-    let names = ["kind", "tag", "server_id", "domain_id", "group_id"];
+    let names = ["kind", "tag", "server_id", "domain_id", "group_id", "target"];
     if scope == Scope::default() && !everything && !names.iter().any(|n| i.has_error(n)) {
         let say = "Say what is to be silent: a server, tag, domain, group or kind of alerts, or everything.";
         i.wrong("everything", "nothing_chosen", say);
@@ -156,73 +171,77 @@ fn time(text: &str) -> std::result::Result<Ms, String> {
     clock::parse_utc(text).ok_or_else(|| "A time is like 2026-01-02T03:04, in UTC.".into())
 }
 
-/// The subject of an alert, for silences and causes.
+/// `server:7`; nothing of nothing.
+fn target(text: &str) -> std::result::Result<Option<(String, i64)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parts = text.split_once(':').and_then(|(kind, id)| {
+        let kind = kinds::target_kind(kind)?.name.to_string();
+        Some((kind, id.parse().ok().filter(|id| *id > 0)?))
+    });
+    parts
+        .map(Some)
+        .ok_or_else(|| "A target is a kind and a number, like server:7.".into())
+}
+
+/// What an alert is about, as silences and causes see it.
 #[derive(Debug, Default)]
 pub struct Subject {
     /// The alert's kind.
     pub kind: String,
-    /// Servers that it depends on, with tags: it cannot be resolved while all of them are down.
-    pub servers: Vec<(Id<id::Server>, Vec<String>)>,
-    /// The domain.
-    pub domain: Option<Id<id::Domain>>,
-    /// Its group.
-    pub group: Option<Id<id::Group>>,
+    /// What it is about, and what that belongs to and stands on: while all servers among these are down it cannot be good.
+    pub related: Vec<Related>,
 }
 
 impl Subject {
     /// The subject of an alert of this kind for this target, by type and id.
     pub fn of(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Subject> {
-        let mut subject = Subject {
-            kind: kind.into(),
-            ..Subject::default()
+        let mut related = match kinds::target_kind(target.0) {
+            Some(row) => (row.related)(conn, target.1)?,
+            None => Vec::new(),
         };
-        let mut on = Vec::new();
-        match target.0 {
-            "server" => on.push(Id::new(target.1)),
-            "domain" => {
-                let id = Id::new(target.1);
-                subject.domain = Some(id);
-                if let Some(domain) = domains::find(conn, id)? {
-                    subject.group = domain.fields.group_id;
-                    let lies = domain.sites.iter().any(|s| !s.name.is_empty());
-                    let sites = domain.sites.iter().filter(|s| !lies || !s.name.is_empty());
-                    on.extend(sites.map(|s| s.server));
-                }
-                if kind == sitewatch::DARK {
-                    // It is about the servers where it does not answer.
-                    let dark = sitewatch::dark_on(conn, id)?;
-                    on.retain(|server| dark.is_empty() || dark.contains(server));
-                }
-                if kind.starts_with("ns.") {
-                    on.clear(); // name servers are not our servers
-                }
-            }
-            _ => {}
-        }
-        for id in on {
-            match servers::get(conn, id) {
-                Ok(server) => subject.servers.push((id, server.fields.tags)),
-                Err(e) if e.kind == Kind::NotFound => {}
-                Err(e) => return Err(e),
+        let stands_on = |r: &Related| r.kind == SERVER && target.0 != SERVER;
+        match kinds::alert(kind).map_or(HangsOn::All, |alert| alert.hangs_on) {
+            HangsOn::All => {}
+            HangsOn::None => related.retain(|r| !stands_on(r)),
+            HangsOn::Some(which) => {
+                let those = which(conn, target.1)?;
+                related.retain(|r| !stands_on(r) || those.is_empty() || those.contains(&r.id));
             }
         }
-        Ok(subject)
+        Ok(Subject {
+            kind: kind.into(),
+            related,
+        })
+    }
+
+    /// The servers that it stands on.
+    pub fn servers(&self) -> impl Iterator<Item = i64> {
+        self.related.iter().filter(|r| r.kind == SERVER).map(|r| r.id)
     }
 }
 
+/// What other things stand on.
+const SERVER: &str = "server";
+
 impl Scope {
-    /// Is such an alert covered? If it is on several servers, all must be covered.
+    /// The thing of this kind.
+    pub fn of_kind(&self, kind: &str) -> Option<i64> {
+        self.targets.iter().find(|(of, _)| of == kind).map(|(_, id)| *id)
+    }
+
+    /// Is such an alert meant? Of something that stands on several things of a kind: only when all of them are meant.
     pub fn covers(&self, subject: &Subject) -> bool {
-        let servers = &subject.servers;
-        let lies = !servers.is_empty();
         let same_tag = |tag: &String| tag.to_lowercase() == self.tag.to_lowercase();
+        let mut tagged = subject.related.iter().filter_map(|r| r.tags.as_ref()).peekable();
+        let meant = |(kind, id): &(String, i64)| {
+            let mut same = subject.related.iter().filter(|r| r.kind == kind).peekable();
+            same.peek().is_some() && same.all(|r| r.id == *id)
+        };
         (self.kind.is_empty() || self.kind == subject.kind)
-            && (self.tag.is_empty() || (lies && servers.iter().all(|(_, tags)| tags.iter().any(same_tag))))
-            && self
-                .server
-                .is_none_or(|wanted| lies && servers.iter().all(|(id, _)| *id == wanted))
-            && (self.domain.is_none() || self.domain == subject.domain)
-            && (self.group.is_none() || self.group == subject.group)
+            && (self.tag.is_empty() || (tagged.peek().is_some() && tagged.all(|tags| tags.iter().any(same_tag))))
+            && self.targets.iter().all(meant)
     }
 }
 
@@ -250,6 +269,8 @@ mod tests {
                 "everything",
             ),
             (json!({ "kind": "no.such", "hours": "1" }), "kind"),
+            (json!({ "target": "server", "hours": "1" }), "target"),
+            (json!({ "target": "ghost:1", "hours": "1" }), "target"),
             (json!({ "everything": true }), "ends_at"),
             (json!({ "everything": true, "hours": "2161" }), "hours"),
             (json!({ "everything": true, "hours": "0" }), "hours"),
@@ -275,45 +296,37 @@ mod tests {
 
     #[test]
     fn what_lies_on_two_servers_is_silent_when_both_are() {
-        let on = |ids: &[(i64, &str)]| Subject {
-            kind: "certificate.bad".into(),
-            servers: ids
-                .iter()
-                .map(|(id, tag)| (Id::new(*id), vec![tag.to_string()]))
-                .collect(),
-            domain: Some(Id::new(7)),
-            group: None,
+        let on = |ids: &[(i64, &str)]| {
+            let servers = ids.iter().map(|(id, tag)| Related {
+                tags: Some(vec![tag.to_string()]),
+                ..Related::to("server", *id)
+            });
+            Subject {
+                kind: "certificate.bad".into(),
+                related: servers.chain([Related::to("domain", 7)]).collect(),
+            }
         };
-        let server = Scope {
-            server: Some(Id::new(1)),
+        let about = |kind: &str, id: i64| Scope {
+            targets: vec![(kind.into(), id)],
             ..Scope::default()
         };
+        let server = about("server", 1);
         assert!(server.covers(&on(&[(1, "")])) && !server.covers(&on(&[(1, ""), (2, "")])) && !server.covers(&on(&[])));
         let tag = Scope {
             tag: "PROD".into(),
             ..Scope::default()
         };
         assert!(tag.covers(&on(&[(1, "prod"), (2, "Prod")])) && !tag.covers(&on(&[(1, "prod"), (2, "test")])));
+        assert!(!tag.covers(&on(&[])));
         let both = Scope {
             kind: "certificate.bad".into(),
-            domain: Some(Id::new(7)),
-            ..Scope::default()
+            ..about("domain", 7)
         };
-        assert!(
-            both.covers(&on(&[]))
-                && !Scope {
-                    kind: "ns.mismatch".into(),
-                    ..both.clone()
-                }
-                .covers(&on(&[]))
-        );
-        assert!(
-            !Scope {
-                group: Some(Id::new(1)),
-                ..both
-            }
-            .covers(&on(&[]))
-                && Scope::default().covers(&Subject::default())
-        );
+        let other = Scope {
+            kind: "ns.mismatch".into(),
+            ..both.clone()
+        };
+        assert!(both.covers(&on(&[])) && !other.covers(&on(&[])));
+        assert!(!about("group", 1).covers(&on(&[])) && Scope::default().covers(&Subject::default()));
     }
 }

@@ -5,17 +5,14 @@ use super::{Silence, api};
 use crate::access::right::{Edit, Read, Silences, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
-use crate::base::id::Id;
 use crate::base::zone::Zone;
 use crate::db::Conn;
 use crate::features::fleet::groups;
-use crate::features::fleet::servers;
-use crate::features::proxy::domains;
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
-use crate::http::route::{Ctx, LIMIT, OFFSET, Panel, Route, route};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Route, TargetPanel, route};
 use crate::http::view::Errors;
 use crate::kinds;
 use serde::Serialize;
@@ -29,28 +26,18 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/silences/{id}/end", may(Edit, Silences), end),
 ];
 
-/// Panels on other pages; rendered by `silences/_now.html`.
-pub const PANELS: &[Panel] = &[
-    Panel {
-        on: "server",
-        slot: "silence",
-        data: |ctx, id| over(ctx, "", ("server", id)),
-    },
-    Panel {
-        on: "domain",
-        slot: "silence",
-        data: |ctx, id| over(ctx, "", ("domain", id)),
-    },
-];
+/// See [`TargetPanel`]; shown by `silences/_now.html`.
+pub const PANELS: &[TargetPanel] = &[TargetPanel {
+    slot: "silence",
+    data: |ctx, target| over(ctx, "", target),
+}];
 
 /// A silence for pages.
 #[derive(Serialize)]
 pub struct Row {
     id: i64,
     state: String,
-    server: Option<(i64, String)>,
-    domain: Option<(i64, String)>,
-    group: Option<(i64, String)>,
+    targets: Vec<Target>,
     tag: String,
     kind: String,
     reason: String,
@@ -61,14 +48,26 @@ pub struct Row {
     ended_by: Option<String>,
 }
 
+/// A thing that a silence is about.
+#[derive(Serialize)]
+struct Target {
+    kind: String,
+    href: Option<String>,
+    name: String,
+}
+
 /// Puts a row together.
 pub fn row(s: Silence) -> Row {
-    let [server, domain, group] = s.names;
+    let targets = s.scope.targets.into_iter().zip(s.names);
     Row {
         id: s.id.get(),
-        server: s.scope.server.map(Id::get).zip(server),
-        domain: s.scope.domain.map(Id::get).zip(domain),
-        group: s.scope.group.map(Id::get).zip(group),
+        targets: targets
+            .map(|((kind, id), name)| Target {
+                href: page::place((&kind, id)),
+                kind,
+                name,
+            })
+            .collect(),
         state: s.state,
         tag: s.scope.tag,
         kind: s.scope.kind,
@@ -134,7 +133,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
     page::show(ctx, "silences/list.html", content)
 }
 
-/// The form's fields as a draft: server and domain by name, times in `zone`; empty fields are left out.
+/// The form names things by their kinds, and its times are those of the clocks in `zone`; empty fields are not given.
 fn draft(conn: &Conn, form: &[(String, String)], zone: &Zone) -> Result<Map<String, Value>> {
     let mut draft = Map::new();
     let mut unknown = Vec::new();
@@ -143,46 +142,29 @@ fn draft(conn: &Conn, form: &[(String, String)], zone: &Zone) -> Result<Map<Stri
         if value.is_empty() || ["csrf", "next"].contains(&name.as_str()) {
             continue;
         }
-        let (field, column, found) = match name.as_str() {
-            "server" => ("server", "server_id", server_named(conn, value)?),
-            "domain" => ("domain", "domain_id", domain_named(conn, value)?),
-            "starts_at" | "ends_at" if !value.ends_with('Z') => {
-                let at = clock::parse_utc(value).map(|local| zone.instants(local).first());
-                draft.insert(name.clone(), at.map_or_else(|| value.into(), clock::rfc3339).into());
-                continue;
-            }
-            _ => {
-                draft.insert(name.clone(), value.into());
-                continue;
-            }
+        if ["starts_at", "ends_at"].contains(&name.as_str()) && !value.ends_with('Z') {
+            let at = clock::parse_utc(value).map(|local| zone.instants(local).first());
+            draft.insert(name.clone(), at.map_or_else(|| value.into(), clock::rfc3339).into());
+            continue;
+        }
+        let Some(kind) = kinds::target_kind(name) else {
+            draft.insert(name.clone(), value.into());
+            continue;
         };
-        match found {
-            Some(id) => drop(draft.insert(column.into(), id.into())),
-            None => {
-                let message = format!("There is no {field} of this name.");
-                unknown.push(Field {
-                    field,
-                    code: "unknown",
-                    message,
-                });
-            }
+        match ((kind.named)(conn, value)?, model::field_of(kind.name)) {
+            (Some(id), "target") => drop(draft.insert("target".into(), format!("{}:{id}", kind.name).into())),
+            (Some(id), column) => drop(draft.insert(column.into(), id.into())),
+            (None, _) => unknown.push(Field {
+                field: kind.name,
+                code: "unknown",
+                message: format!("There is no {} of this name.", kind.name),
+            }),
         }
     }
     match unknown.is_empty() {
         true => Ok(draft),
         false => Err(Error::invalid(unknown)),
     }
-}
-
-fn server_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
-    let same = |s: &servers::Server| s.fields.name.to_lowercase() == name.to_lowercase();
-    Ok(servers::all(conn)?.into_iter().find(same).map(|s| s.id.get()))
-}
-
-fn domain_named(conn: &Conn, name: &str) -> Result<Option<i64>> {
-    let name = name.to_lowercase();
-    let same = |d: &domains::Domain| d.name() == name || d.fields.domain.ascii() == name;
-    Ok(domains::all(conn)?.into_iter().find(same).map(|d| d.id.get()))
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {

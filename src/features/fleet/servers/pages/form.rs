@@ -31,7 +31,7 @@ struct Stored {
     glances_token: bool,
 }
 
-const SECRET_FIELDS: [&str; 5] = servers::SECRETS;
+const SECRET_FIELDS: [&str; 5] = servers::secrets::SECRETS;
 
 /// What a form shows for these fields.
 fn values(f: &Fields) -> HashMap<String, String> {

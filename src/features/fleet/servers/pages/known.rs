@@ -194,10 +194,10 @@ impl Known {
 /// Servers, those needing attention first: down, degraded, pending, up; then by name. Silenced ones come after others.
 pub fn known(ctx: &Ctx, q: &str, tag: &str) -> Result<Arc<Vec<Known>>> {
     let key = format!("servers {q}\n{tag}");
-    ctx.web.cache.get(ctx.app, &key, || look(ctx, q, tag))
+    ctx.web.cache.get(ctx.app, &key, || read_known(ctx, q, tag))
 }
 
-fn look(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
+fn read_known(ctx: &Ctx, q: &str, tag: &str) -> Result<Vec<Known>> {
     let filter = Filter {
         q,
         tag,

@@ -2,7 +2,8 @@
 
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::id::Id;
-use crate::features::proxy::domains::{About, Domain, Site};
+use crate::features::proxy::domains::domain::About;
+use crate::features::proxy::domains::{Domain, Site};
 use serde::Serialize;
 
 /// State of a domain with its reason.

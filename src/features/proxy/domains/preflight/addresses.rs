@@ -1,4 +1,4 @@
-//! Does the name lead to its servers, and to nothing else?
+//! Check of addresses: does the name resolve to its servers only?
 
 use super::{Check, Found, Verdict, list};
 use crate::net::dns::{Addresses, DnsError};
@@ -27,7 +27,7 @@ pub fn evaluate_addresses(name: &str, expected: &[IpAddr], found: &Found<Address
     let (verdict, word) = if expected.is_empty() {
         (Verdict::Warn, "preflight.addresses.unknown")
     } else if found.ips.is_empty() {
-        // One kind could not be looked up, and there is none of the other.
+        // One record type could not be resolved, and the other has no records.
         (Verdict::Bad, "preflight.addresses.half_none")
     } else if elsewhere.is_empty() {
         (Verdict::Ok, "preflight.addresses.ok")

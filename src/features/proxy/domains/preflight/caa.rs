@@ -1,4 +1,4 @@
-//! May the certificate authority issue for the name? (CAA records: RFC 8659, RFC 8657.)
+//! Check of CAA records (RFC 8659, RFC 8657): may the certificate authority issue for the name?
 
 use super::{Check, Found, Verdict};
 use crate::base::url::Url;
@@ -7,13 +7,13 @@ use crate::net::dns::{Authorities, Caa, DnsError};
 /// A certificate authority whose name in CAA records is known: by its directory's host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Authority {
-    /// As people know it.
+    /// Display name.
     name: &'static str,
-    /// As it stands in CAA records.
+    /// Its name in CAA records.
     caa: &'static str,
 }
 
-/// Source: https://letsencrypt.org/docs/caa/. Of any other directory (a private CA, a test server) nothing is assumed.
+/// Source: https://letsencrypt.org/docs/caa/. Nothing is assumed about other directories (private CAs, test servers).
 pub fn authority(directory: &str) -> Option<Authority> {
     let host = Url::parse(directory).ok()?.host;
     host.as_str().ends_with(".api.letsencrypt.org").then_some(Authority {
@@ -22,7 +22,7 @@ pub fn authority(directory: &str) -> Option<Authority> {
     })
 }
 
-/// Tags that a CA of today knows; another one that is marked critical forbids everybody to issue (RFC 8659, 4.1).
+/// Tags that current CAs know; an unknown critical tag forbids any CA to issue (RFC 8659, 4.1).
 const TAGS: [&str; 7] = [
     "issue",
     "issuewild",
@@ -38,7 +38,7 @@ pub fn evaluate_authorities(name: &str, ca: Option<Authority>, found: &Found<Aut
     let found = match found {
         Ok(found) => found,
         Err(failure) => {
-            // An authority refuses when it gets SERVFAIL; whether it gets our silence, too, cannot be known here.
+            // A CA refuses on SERVFAIL; whether it meets the same failure as we do is unknown.
             let verdict = match failure.fault {
                 DnsError::ServFail => Verdict::Bad,
                 _ => Verdict::Warn,

@@ -1,9 +1,9 @@
-//! Before a deploy: does the world see this domain at its servers, and may the certificate authority issue for it? The
-//! look asks our own questions (`net::dns`), the judgement is pure. What follows from a bad check (stop, warn, nothing)
-//! is the caller's: see [`super::model::Preflight`].
+//! Checks before a deploy: does the domain resolve to its servers, and may the certificate authority issue for it? Names
+//! are resolved with `net::dns`; the evaluation is pure. The caller decides what a failed check means (stop, warn,
+//! ignore): [`super::model::Preflight`].
 //!
-//! Every address counts. An authority tries IPv6 first and asks from several places: one address that leads elsewhere is
-//! enough to fail there, some of the time, which is worse than always.
+//! Every address counts. An authority tries IPv6 first and validates from several places: one wrong address is enough
+//! for validations that fail intermittently.
 
 mod addresses;
 mod caa;
@@ -28,24 +28,24 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// What a look-up came to.
+/// Result of a DNS query.
 pub type Found<T> = std::result::Result<T, Failure>;
 
-/// The whole look: two servers that are silent twice take 12 s.
+/// Deadline of all queries: two servers that do not answer twice take 12 s.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// How long the name of a server is looked up for.
+/// Deadline for resolving a server's name.
 const NAME: Duration = Duration::from_secs(5);
 
-/// What a check comes to.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// As it must be.
+    /// Passed.
     Ok,
-    /// Worth knowing.
+    /// Passed with a warning.
     Warn,
-    /// A deploy would not work for everybody, or there would be no certificate.
+    /// Failed: the domain would not work for every visitor, or no certificate would be issued.
     Bad,
 }
 
@@ -57,13 +57,13 @@ described! {
     pub struct Check {
         /// `addresses`, `alias`, `private` or `caa`.
         pub id: &'static str,
-        /// What it comes to.
+        /// Its result.
         pub verdict: Verdict,
-        /// The id of its sentence among the words.
+        /// Id of its text.
         pub word: &'static str,
-        /// What stands for the sentence's placeholders.
+        /// Values of the text's placeholders.
         pub args: BTreeMap<&'static str, String>,
-        /// Raw sentences: what was seen, where.
+        /// Evidence: what was found, and where.
         pub evidence: Vec<String>,
     }
 }
@@ -111,12 +111,12 @@ described! {
 }
 
 impl Report {
-    /// The worst of all checks.
+    /// The worst result of all checks.
     pub fn verdict(&self) -> Verdict {
         self.checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok)
     }
 
-    /// Nobody could be asked, by a fault of ours.
+    /// No name server could be asked, because of a local error.
     fn failed(name: &str, expected: &[IpAddr], e: &Error) -> Report {
         let args = [("name", name.to_string())];
         let check = Check::new("addresses", Verdict::Bad, "preflight.addresses.not_asked", &args);
@@ -127,21 +127,21 @@ impl Report {
         }
     }
 
-    /// All of it, for a log.
+    /// The whole report as text for a log.
     pub fn lines(&self) -> Vec<String> {
         let of = |c: &Check| [&[c.say(Lang::En)], &c.evidence[..]].concat();
         self.checks.iter().flat_map(of).collect()
     }
 }
 
-/// The name servers that are asked: those of the setting, else those of the system.
+/// Name servers to ask: those of the setting, else those of the system.
 pub fn name_servers(app: &App) -> Result<Vec<SocketAddr>> {
     let setting = app.db.read(|conn| settings::DNS_RESOLVERS.text(conn))?;
     Ok(dns::servers(&setting))
 }
 
-/// The addresses at which the world reaches these servers: `public_ips` where a person has given them, else those of the
-/// host. Each once, in order. A host that cannot be looked up has none.
+/// Public addresses of these servers: `public_ips` if set, else those that the host name resolves to. Without repeats, in
+/// order. A host that cannot be resolved has none.
 pub fn expected_addresses(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> {
     let rows = app.db.read(|conn| {
         let rows = ids.iter().map(|id| servers::get(conn, *id));
@@ -170,7 +170,7 @@ pub fn expected_addresses(app: &App, ids: &[Id<Server>]) -> Result<Vec<IpAddr>> 
     Ok(out)
 }
 
-/// Looks at `name` (A-labels) and judges what was seen. A pulled cord makes both look-ups fail; who pulled it knows.
+/// Resolves `name` (A-labels) and evaluates the answers. When cancelled, both queries fail; the caller knows the reason.
 pub fn check(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Report {
     let asked = app.db.read(|conn| {
         let servers = dns::servers(&settings::DNS_RESOLVERS.text(conn)?);
@@ -182,7 +182,7 @@ pub fn check(app: &App, name: &str, expected: &[IpAddr], cancel: &Cancel) -> Rep
     };
     let until = clock::mono() + LOOK;
     let resolver = || resolver(&servers, until, cancel);
-    // Both at once: a person waits for them.
+    // In parallel: a user waits for the result.
     let authorities = || resolver().authorities(name);
     let (authorities, addresses) = both("preflight", authorities, || resolver().addresses(name));
     evaluate(&Seen {
@@ -221,22 +221,22 @@ fn resolver<'a>(servers: &[SocketAddr], until: Instant, cancel: &'a Cancel) -> R
     }
 }
 
-/// Everything that is judged.
+/// Input of the evaluation.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// A-labels.
     pub name: &'a str,
-    /// The servers' public addresses; empty: not known.
+    /// Public addresses of the servers; empty: unknown.
     pub expected: &'a [IpAddr],
     /// What the name resolves to.
     pub addresses: &'a Found<Addresses>,
-    /// Who may issue for it.
+    /// CAA records.
     pub authorities: &'a Found<Authorities>,
-    /// The ACME directory that will be asked.
+    /// The ACME directory in use.
     pub directory: &'a str,
 }
 
-/// The judgement.
+/// Evaluates everything.
 pub fn evaluate(seen: &Seen) -> Report {
     let mut checks = evaluate_addresses(seen.name, seen.expected, seen.addresses);
     let ips = seen.addresses.as_ref().map_or(&[][..], |found| &found.ips);

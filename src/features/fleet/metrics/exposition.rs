@@ -1,15 +1,21 @@
-//! The fleet's last values, read in one pass and written family by family. Stale values are left out, so that the line
-//! of a server that is down ends.
+//! The servers' last values for `/metrics`, read in one pass and written family by family. Stale values are left
+//! out, so that the line of a server that is down ends.
 
-use super::text::{Kind, Text};
+use super::{DISK, Disk, FIGURES_COUNT, SERVERS, Sample, figures};
 use crate::app::App;
 use crate::base::clock::{self, Ms, SECOND};
 use crate::base::error::Result;
+use crate::base::exposition::{Kind, Text};
+use crate::feature::Exposes;
 use crate::features::fleet::latest;
-use crate::features::fleet::metrics::{self, DISK, Disk, FIGURES_COUNT, SERVERS, Sample};
 use crate::features::fleet::servers::{self, State, StateRow};
-use crate::features::proxy::domains;
 use std::collections::HashMap;
+
+/// See [`Exposes`].
+pub const EXPOSES: &[Exposes] = &[Exposes {
+    kind: SERVERS.name,
+    write,
+}];
 
 /// Age from which values are stale: the usual poll interval is half a minute.
 const STALE_MS: Ms = 300 * SECOND;
@@ -18,7 +24,7 @@ const STALE_MS: Ms = 300 * SECOND;
 pub const STATE_HELP: &str = "0: up. 1: degraded, an alert is open. 2: down. Who has not answered yet has none.";
 
 /// A state as a number.
-pub fn state(state: State) -> Option<f64> {
+pub fn state_figure(state: State) -> Option<f64> {
     match state {
         State::Up => Some(0.0),
         State::Degraded => Some(1.0),
@@ -45,7 +51,7 @@ impl Last {
     fn read(last: &latest::Text) -> Option<Last> {
         let sample: Sample = serde_json::from_str(last.sample).ok()?;
         let mut values = [None; FIGURES_COUNT];
-        for (key, value) in metrics::figures(&sample, last.took_ms) {
+        for (key, value) in figures(&sample, last.took_ms) {
             values[key] = Some(SERVERS.keys[key].unit.rounded(value));
         }
         Some(Last {
@@ -59,8 +65,7 @@ impl Last {
     }
 }
 
-/// Appends all families.
-pub fn write(app: &App, out: &mut Text) -> Result<()> {
+fn write(app: &App, out: &mut Text) -> Result<()> {
     let list = app.db.read(servers::states)?;
     let mut place = HashMap::with_capacity(list.len());
     let mut all = Vec::with_capacity(list.len());
@@ -91,7 +96,7 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
     family("lamplighter_server_up", "1: Glances answers. 0: it is down.", &|s| {
         flag(s.row.status == "ok").filter(|_| known(s))
     });
-    family("lamplighter_server_state", STATE_HELP, &|s| state(s.row.state));
+    family("lamplighter_server_state", STATE_HELP, &|s| state_figure(s.row.state));
     let alerts = |s: &Server| Some(s.row.alerts as f64).filter(|_| known(s));
     family("lamplighter_server_alerts_open", "Open alerts about a server.", &alerts);
     family("lamplighter_server_silenced", "1: it is silenced.", &|s| {
@@ -117,18 +122,6 @@ pub fn write(app: &App, out: &mut Text) -> Result<()> {
         s.last.as_ref()?.cores
     });
     file_systems(out, &all);
-    let name = "lamplighter_domain_state";
-    let help = "0: served as deployed. 1: it needs a person. 2: visitors do not get what they want. Who is not deployed has none.";
-    out.family(name, Kind::Gauge, help);
-    for (domain, lamp) in app.db.read(domains::lamps)? {
-        let value = match lamp {
-            "lit" => 0.0,
-            "flick" => 1.0,
-            "dark" => 2.0,
-            _ => continue,
-        };
-        out.value(name, &[("domain", domain.as_str())], value);
-    }
     Ok(())
 }
 

@@ -1,0 +1,542 @@
+//! Whatever changes something leaves a row of the audit. Every route that is no GET and every command stands here: with a
+//! request that changes something, or with the reason why it leaves none. (The pages' forms call the same functions.)
+
+use crate::common;
+
+use common::*;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Routes that change nothing a person would be asked about.
+const LEAVE_NONE: [(&str, &str); 8] = [
+    (
+        "POST /api/auth/refresh",
+        "the next tokens of the same sign-in; one used twice leaves a row (auth.rs)",
+    ),
+    ("PATCH /api/auth/me", "how somebody reads: language and zone"),
+    ("POST /api/domains/verify-dns", "a look"),
+    ("POST /api/domains/{id}/verify-dns", "a look"),
+    ("POST /api/domains/{id}/answers/check", "a look"),
+    ("POST /api/domains/{id}/certificate/check", "a look"),
+    ("POST /api/domains/{id}/plan", "a look"),
+    ("POST /api/servers/{id}/probe-glances", "a look"),
+];
+
+/// Routes that need a real server behind them: their rows are looked at in tests/lab.
+const IN_THE_LAB: [&str; 2] = ["POST /api/domains/{id}/adopt", "POST /api/domains/{id}/forget"];
+
+struct Story {
+    house: House,
+    admin: Client,
+    told: RefCell<BTreeSet<String>>,
+}
+
+impl Story {
+    /// The request went well, and rows carry its id. Gives the JSON.
+    #[track_caller]
+    fn changes(&self, route: &str, answer: Answer) -> serde_json::Value {
+        assert!(
+            (200..300).contains(&answer.status),
+            "{route}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        let id = answer.header("x-request-id").unwrap();
+        let db = self.house.database("lamplighter.db");
+        let rows: i64 = db
+            .query_row("SELECT count(*) FROM audit WHERE request_id = ?1", [id], |r| r.get(0))
+            .unwrap();
+        assert!(rows > 0, "{route} left no row");
+        self.told.borrow_mut().insert(route.to_string());
+        if answer.body.is_empty() {
+            json!(null)
+        } else {
+            answer.json()
+        }
+    }
+
+    /// A thing is made, changed in both ways and, later, deleted.
+    #[track_caller]
+    fn made(&self, folder: &str, body: serde_json::Value, change: serde_json::Value, again: serde_json::Value) -> i64 {
+        let made = self.changes(&format!("POST {folder}"), self.admin.post(folder, &body));
+        let id = made["id"].as_i64().unwrap();
+        let at = format!("{folder}/{id}");
+        self.changes(&format!("PATCH {folder}/{{id}}"), self.admin.patch(&at, &change));
+        if !again.is_null() {
+            self.changes(&format!("PUT {folder}/{{id}}"), self.admin.put(&at, &again));
+        }
+        id
+    }
+
+    #[track_caller]
+    fn gone(&self, folder: &str, id: i64) {
+        self.changes(
+            &format!("DELETE {folder}/{{id}}"),
+            self.admin.delete(&format!("{folder}/{id}")),
+        );
+    }
+
+    fn execute(&self, sql: &str) {
+        self.house.database("lamplighter.db").execute(sql, []).unwrap();
+    }
+}
+
+/// Accounts with all that is theirs.
+fn people(story: &Story) {
+    let (house, admin) = (&story.house, &story.admin);
+    let shown = json!({ "password": house.password });
+    story.changes("POST /api/me/confirm", admin.post("/api/me/confirm", &shown));
+    let link = |made: &serde_json::Value| {
+        let url = made["invite_url"].as_str().unwrap();
+        house.canary(url.split_once("token=").unwrap().1);
+    };
+    let new = json!({ "login": "bert", "role": "viewer" });
+    let bert = story.changes("POST /api/users", admin.post("/api/users", &new));
+    link(&bert);
+    let at = format!("/api/users/{}", bert["id"]);
+    let change = json!({ "role": "operator", "email": "bert@example.org" });
+    story.changes("PATCH /api/users/{id}", admin.patch(&at, &change));
+    let fresh = admin.post(&format!("{at}/invite"), &json!({}));
+    link(&story.changes("POST /api/users/{id}/invite", fresh));
+    let ended = admin.delete(&format!("{at}/sessions"));
+    story.changes("DELETE /api/users/{id}/sessions", ended);
+    story.changes("DELETE /api/users/{id}", admin.delete(&at));
+
+    let password = house.account("carl", "operator");
+    let carl = || house.client().by(Who::bearer(&house.sign_in("carl", &password)));
+    let codes = |answer: serde_json::Value| {
+        for code in answer["recovery_codes"].as_array().unwrap() {
+            house.canary(code.as_str().unwrap());
+        }
+    };
+    let with_totp = |carl: &Client| {
+        let begun = story.changes("POST /api/me/totp", carl.post("/api/me/totp", &json!({})));
+        let secret = house.canary(begun["secret"].as_str().unwrap());
+        let code = json!({ "code": crate::sessions::code(&secret, -1) });
+        codes(story.changes("POST /api/me/totp/confirm", carl.post("/api/me/totp/confirm", &code)));
+    };
+    let first = carl();
+    with_totp(&first);
+    let id = first.get("/api/auth/me").is(200)["id"].clone();
+    let reset = admin.delete(&format!("/api/users/{id}/totp"));
+    story.changes("DELETE /api/users/{id}/totp", reset);
+    let (first, _, _) = (carl(), carl(), carl());
+    with_totp(&first);
+    let listed = first.get("/api/me/sessions").is(200);
+    let mut all = listed["items"].as_array().unwrap().iter();
+    let other = all.find(|s| s["current"] == false).unwrap()["id"].as_str().unwrap();
+    let one = first.delete(&format!("/api/me/sessions/{other}"));
+    story.changes("DELETE /api/me/sessions/{id}", one);
+    story.changes("DELETE /api/me/sessions", first.delete("/api/me/sessions"));
+    first.post("/api/me/confirm", &json!({ "password": password })).is(204);
+    let fresh = first.post("/api/me/totp/recovery-codes", &json!({}));
+    codes(story.changes("POST /api/me/totp/recovery-codes", fresh));
+    story.changes("DELETE /api/me/totp", first.delete("/api/me/totp"));
+    let new = json!({ "old": password, "new": house.canary("carl walks at noon") });
+    story.changes("POST /api/me/password", first.post("/api/me/password", &new));
+
+    let token = admin.post("/api/tokens", &json!({ "name": "backup", "scopes": ["groups:edit"] }));
+    let token = story.changes("POST /api/tokens", token);
+    let program = house.canary(token["token"].as_str().unwrap());
+    let made = (house.client().by(Who::Bearer(program))).post("/api/groups", &json!({ "name": "by a program" }));
+    story.changes("POST /api/groups", made);
+    let row = &admin.get("/api/audit?action=group.create").is(200)["items"][0];
+    let via = format!("token {} backup", token["id"]);
+    assert_eq!((&row["actor"], &row["via"]), (&json!(ADMIN), &json!(via)));
+    let withdrawn = admin.delete(&format!("/api/tokens/{}", token["id"]));
+    story.changes("DELETE /api/tokens/{id}", withdrawn);
+}
+
+#[test]
+fn no_secret_of_anything_stands_in_a_row() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let story = Story {
+        admin: house.admin(),
+        house,
+        told: RefCell::default(),
+    };
+    let (house, admin) = (&story.house, &story.admin);
+    people(&story);
+    let secret = |what: &str| house.canary(format!("{what}-{}", lamplighter::base::random::name()));
+    let make = |path: &str, body: serde_json::Value| {
+        let made = admin.post(path, &body).is(201);
+        format!("{path}/{}", made["id"])
+    };
+    let data = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+        fs::read_to_string(format!("{folder}/{name}")).unwrap()
+    };
+    let key = |name: &str| {
+        let pem = data(name);
+        house.canary(pem.lines().nth(1).unwrap());
+        pem
+    };
+
+    let host = |name: &str| json!({ "name": name, "host": "192.0.2.7", "username": "root" });
+    let with = |mut body: serde_json::Value, more: serde_json::Value| {
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let known = json!({ "password": secret("login"), "glances_auth_type": "basic", "glances_username": "g", "glances_password": secret("glances") });
+    let by_password = make("/api/servers", with(host("one"), known));
+    let keyed = json!({ "auth_type": "ssh_key", "ssh_key": key("ssh-keys/ed25519"), "password": secret("sudo"),
+        "glances_auth_type": "token", "glances_token": secret("glances-token") });
+    let by_key = make("/api/servers", with(host("two"), keyed));
+    let new = json!({ "password": secret("login"), "description": "front" });
+    admin.patch(&by_password, &new).is(200);
+
+    let pair = json!({ "name": "shop", "chain": data("certs/ec.pem"), "key": key("certs/ec.key.pem") });
+    let certificate = make("/api/certificates", pair);
+    let hook = json!({ "type": "webhook", "name": "hook", "enabled": false, "secret": secret("hook"),
+        "url": format!("http://user:{}@127.0.0.1:9/{}", secret("proxy"), secret("path")),
+        "headers": format!("X-Api-Key: {}", secret("header")) });
+    let bot = format!("123456:{}", secret("bot"));
+    let endpoints = [
+        make("/api/notifications", hook),
+        make(
+            "/api/notifications",
+            json!({ "type": "slack", "name": "team", "url": format!("https://hooks.slack.com/services/{}", secret("slack")) }),
+        ),
+        make(
+            "/api/notifications",
+            json!({ "type": "telegram", "name": "us", "token": bot, "chats": ["-1001"] }),
+        ),
+        make(
+            "/api/notifications",
+            json!({ "type": "email", "name": "mail", "host": "mail.example.org", "username": "u",
+            "password": secret("mail"), "from": "a@example.org", "to": ["b@example.org"] }),
+        ),
+    ];
+    admin.patch(&endpoints[0], &json!({ "secret": secret("hook") })).is(200);
+    let exporter = admin.post("/api/exporter/token", &json!({})).json();
+    house.canary(exporter["token"].as_str().unwrap());
+    admin
+        .put("/api/exporter/push-secret", &json!({ "secret": secret("push") }))
+        .is(204);
+    for path in [&by_password, &by_key, &certificate].into_iter().chain(&endpoints) {
+        let gone = admin.delete(path);
+        assert!((200..300).contains(&gone.status), "{path}: {}", gone.text());
+    }
+    // A secret that somebody has put where none belongs.
+    make(
+        "/api/groups",
+        json!({ "name": "notes", "notes": format!("Authorization: Bearer {}", secret("note")) }),
+    );
+
+    let browser = house
+        .client()
+        .by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
+    let mut page = browser.get("/audit").text();
+    page.push_str(&browser.get("/audit?object=server").text());
+    let [csv, list] = ["csv", "json"].map(|format| admin.get(&format!("/api/audit/export?format={format}")).text());
+    assert!([&csv, &list, &page].iter().all(|text| text.contains("•••")));
+    let secrets = house.secrets();
+    assert!(secrets.len() > 40, "{}", secrets.len());
+    for (place, text) in [("page", page), ("csv", csv), ("json", list)] {
+        for secret in &secrets {
+            assert_eq!(found_in(text.as_bytes(), secret), None, "in {place}: {secret}");
+        }
+    }
+    // What is taken from the note on its way to the audit stands in the note itself.
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE groups SET notes = ''", [])
+        .unwrap();
+}
+
+#[test]
+fn every_route_that_changes_something_leaves_a_row() {
+    let house = House::new();
+    let story = Story {
+        admin: house.admin(),
+        house,
+        told: RefCell::default(),
+    };
+    let (house, admin) = (&story.house, &story.admin);
+
+    let password = house.account("anna", "viewer");
+    let answer = house.sign_in("anna", &password);
+    let anna = house.client().by(Who::bearer(&answer));
+    story.changes("POST /api/auth/login", answer);
+    story.changes("POST /api/auth/logout", anna.post("/api/auth/logout", &json!({})));
+    story.changes(
+        "PUT /api/settings",
+        admin.put("/api/settings", &json!({ "poll.fail_threshold": 7 })),
+    );
+
+    people(&story);
+
+    let group = story.made(
+        "/api/groups",
+        json!({ "name": "one" }),
+        json!({ "notes": "x" }),
+        json!({ "name": "two" }),
+    );
+    let target = |port: u16| json!({ "name": "app", "targets": [format!("127.0.0.1:{port}")] });
+    let upstream = story.made("/api/upstreams", target(81), json!({ "notes": "x" }), target(82));
+    let door = Door::new(9);
+    let mut again = server("web-2", door.port);
+    again["description"] = json!("front");
+    let web = story.made(
+        "/api/servers",
+        server("web-1", door.port),
+        json!({ "tags": ["eu"] }),
+        again,
+    );
+    let at = format!("/api/servers/{web}");
+    eventually("its key is shown", || {
+        (admin.get(&at).is(200)["host_key_fingerprint"] == door.fingerprint()).then_some(())
+    });
+    let accepted = admin.post(
+        &format!("{at}/accept-host-key"),
+        &json!({ "fingerprint": door.fingerprint() }),
+    );
+    story.changes("POST /api/servers/{id}/accept-host-key", accepted);
+    for action in ["check-ssh", "deploy-proxy", "install-glances", "remove-glances"] {
+        // Nobody but us takes ours away.
+        story.execute("UPDATE servers SET glances_profile = 'open'");
+        let started = admin.post(&format!("{at}/{action}"), &json!({}));
+        let started = story.changes(&format!("POST /api/servers/{{id}}/{action}"), started);
+        house.wait_for(started["task_id"].as_i64().unwrap());
+    }
+    story.execute(&format!(
+        "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, not_before, not_after, created_by, request_id,
+         created_at) VALUES ('server.check_ssh', 'server', {web}, 'web-2', '{{}}', 'waiting_window', 4000000000000,
+         4100000000000, 'anna', '', 1)"
+    ));
+    let waiting = house.newest_task(web, "server.check_ssh");
+    let cancelled = admin.post(&format!("/api/tasks/{waiting}/cancel"), &json!({}));
+    story.changes("POST /api/tasks/{id}/cancel", cancelled);
+
+    let pem = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs");
+        fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
+    };
+    let pair = |name: &str| json!({ "name": name, "chain": pem("ec"), "key": pem("ec.key") });
+    let certificate = story.made(
+        "/api/certificates",
+        pair("shop"),
+        json!({ "name": "shop-2" }),
+        pair("shop-3"),
+    );
+    let domain = |notes: &str| {
+        json!({ "domain": "shop.example", "server_ids": [web], "upstream_id": upstream, "group_id": group,
+            "preflight": "off", "notes": notes })
+    };
+    let shop = story.made("/api/domains", domain(""), json!({ "notes": "x" }), domain("y"));
+    let at = format!("/api/domains/{shop}");
+    for (route, path, body) in [
+        ("POST /api/domains/{id}/deploy", format!("{at}/deploy"), json!({})),
+        (
+            "POST /api/domains/bulk",
+            "/api/domains/bulk".into(),
+            json!({ "ids": [shop], "action": "deploy" }),
+        ),
+        ("POST /api/domains/{id}/renew", format!("{at}/renew"), json!({})),
+    ] {
+        let started = story.changes(route, admin.post(&path, &body));
+        for task in started["tasks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .chain([&started["task_id"]])
+        {
+            if let Some(task) = task.as_i64().or(task["task_id"].as_i64()) {
+                house.wait_for(task);
+            }
+        }
+    }
+    story.gone("/api/domains", shop);
+    story.gone("/api/upstreams", upstream);
+    story.gone("/api/certificates", certificate);
+    story.gone("/api/groups", group);
+
+    let watches = json!({ "watches": "cpu", "name": "hot", "threshold": 90, "for_s": 60 });
+    let rule = story.made("/api/alert-rules", watches, json!({ "name": "hotter" }), json!(null));
+    story.gone("/api/alert-rules", rule);
+    let all = admin.get("/api/alert-rules").is(200);
+    let builtin = all["items"].as_array().unwrap()[0]["id"].clone();
+    admin
+        .patch(&format!("/api/alert-rules/{builtin}"), &json!({ "enabled": false }))
+        .is(200);
+    let reset = admin.post(&format!("/api/alert-rules/{builtin}/reset"), &json!({}));
+    story.changes("POST /api/alert-rules/{id}/reset", reset);
+    story.execute(
+        "INSERT INTO alerts (fingerprint, kind, level, state, target_type, target_id, target_name, title, evidence, first_at,
+         last_at) VALUES ('made up', 'server.unreachable', 'ERROR', 'firing', 'server', 9, 'x', 'x', '[]', 1, 1)",
+    );
+    let alert = house
+        .database("lamplighter.db")
+        .query_row("SELECT max(id) FROM alerts", [], |r| r.get::<_, i64>(0));
+    let taken = admin.post(&format!("/api/alerts/{}/ack", alert.unwrap()), &json!({}));
+    story.changes("POST /api/alerts/{id}/ack", taken);
+    let silence = admin.post(
+        "/api/silences",
+        &json!({ "server_id": web, "reason": "works", "hours": 1 }),
+    );
+    let silence = story.changes("POST /api/silences", silence)["id"].as_i64().unwrap();
+    let ended = admin.post(&format!("/api/silences/{silence}/end"), &json!({}));
+    story.changes("POST /api/silences/{id}/end", ended);
+
+    let hook = |name: &str| json!({ "type": "webhook", "name": name, "url": "http://127.0.0.1:9/", "enabled": false });
+    let endpoint = story.made(
+        "/api/notifications",
+        hook("ops"),
+        json!({ "min_level": "ERROR" }),
+        hook("ops-2"),
+    );
+    let tested = admin.post(&format!("/api/notifications/{endpoint}/test"), &json!({}));
+    story.changes("POST /api/notifications/{id}/test", tested);
+    story.execute(&format!(
+        "INSERT INTO notification_queue (endpoint_id, recipient, event_id, fingerprint, key, what, kind, level, facts, status,
+         created_at, since, next_at) SELECT {endpoint}, '', 1, 'made up', 'k', 'event', 'server.created', 'INFO',
+         replace(facts, 'test', 'event'), 'dead', 1, 1, 1 FROM notification_queue WHERE what = 'test' LIMIT 1"
+    ));
+    let delivery = house
+        .database("lamplighter.db")
+        .query_row("SELECT max(id) FROM notification_queue", [], |r| r.get::<_, i64>(0))
+        .unwrap();
+    let again = admin.post(&format!("/api/notifications/deliveries/{delivery}/resend"), &json!({}));
+    story.changes("POST /api/notifications/deliveries/{id}/resend", again);
+    story.gone("/api/notifications", endpoint);
+
+    let token = admin.post("/api/exporter/token", &json!({}));
+    house.canary(token.json()["token"].as_str().unwrap());
+    story.changes("POST /api/exporter/token", token);
+    story.changes("DELETE /api/exporter/token", admin.delete("/api/exporter/token"));
+    let secret = json!({ "secret": house.canary("a-push-secret-77") });
+    story.changes(
+        "PUT /api/exporter/push-secret",
+        admin.put("/api/exporter/push-secret", &secret),
+    );
+    let fleet = json!({ "lamplighter": 1, "groups": [{ "name": "from a document" }] });
+    story.changes("POST /api/fleet", admin.post("/api/fleet?mode=apply", &fleet));
+    story.gone("/api/servers", web);
+
+    let mut first = House::empty(Processes::One, &[]);
+    first.start();
+    let token = first.daemons[0].word_after("setup_token=");
+    let owner = json!({ "login": "owner", "password": first.canary("a-long-first-password-1"), "setup_token": token });
+    let registered = first.client().post("/api/auth/register", &owner);
+    let first = Story {
+        admin: first.client(),
+        house: first,
+        told: RefCell::default(),
+    };
+    first.changes("POST /api/auth/register", registered);
+
+    let known: BTreeSet<String> = (story.told.borrow().iter().chain(first.told.borrow().iter()))
+        .cloned()
+        .chain(LEAVE_NONE.map(|(route, _)| route.to_string()))
+        .chain(IN_THE_LAB.map(String::from))
+        .collect();
+    let table = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/api.txt")).unwrap();
+    let changing = table
+        .lines()
+        .filter(|l| ["POST ", "PUT ", "PATCH ", "DELETE "].iter().any(|m| l.starts_with(m)));
+    let routes: BTreeSet<String> = changing.map(|l| l.split(" (").next().unwrap().to_string()).collect();
+    let words = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/features/house/audit/words.txt"
+    ))
+    .unwrap();
+    let db = house.database("lamplighter.db");
+    let mut actions = db.prepare("SELECT DISTINCT action FROM audit").unwrap();
+    let actions = actions.query_map([], |r| r.get::<_, String>(0)).unwrap();
+    for action in actions.map(Result::unwrap) {
+        assert!(
+            words.contains(&format!("\naudit.act.{action}\n")),
+            "{action} has no words"
+        );
+    }
+
+    let untold: Vec<_> = routes.difference(&known).collect();
+    assert!(
+        untold.is_empty(),
+        "say here what these change, or why they leave no row: {untold:?}"
+    );
+    let gone: Vec<_> = known.difference(&routes).collect();
+    assert!(gone.is_empty(), "these routes are not there any more: {gone:?}");
+}
+
+#[test]
+fn every_command_that_changes_something_leaves_a_row() {
+    let mut house = House::new();
+    let password = "a-long-password-for-anna-1";
+    let file = house.folder.file("password", password);
+    let made = [
+        ("create-admin", vec!["--login", "anna"], "user.create"),
+        ("reset-password", vec!["--login", "anna"], "user.set_password"),
+        ("disable-user", vec!["--login", "anna"], "user.disable"),
+        ("enable-user", vec!["--login", "anna"], "user.enable"),
+        ("unlock", vec!["--login", "anna"], "user.unlock"),
+    ];
+    let newest = |house: &House| -> (String, String, String) {
+        let db = house.database("lamplighter.db");
+        let sql = "SELECT actor, action, via FROM audit ORDER BY seq DESC LIMIT 1";
+        db.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .unwrap()
+    };
+    let mut told: BTreeSet<String> = COMMANDS_LEAVE_NONE.iter().map(|c| c.to_string()).collect();
+    let file = file.to_str().unwrap().to_string();
+    for (command, mut flags, action) in made {
+        if command.ends_with("password") || command.starts_with("create") {
+            flags.extend(["--password-file", &file]);
+        }
+        let out = run(&[&[command, "--data-dir", house.dir()], &flags[..]].concat());
+        assert!(out.status.success(), "{command}: {}", said(&out));
+        assert_eq!(newest(&house), ("cli:root".into(), action.into(), "cli".into()));
+        told.insert(command.into());
+    }
+    let document = house.folder.file(
+        "fleet.json",
+        r#"{"lamplighter": 1, "groups": [{"name": "by the command line"}]}"#,
+    );
+    let out = run(&[
+        "apply",
+        "--data-dir",
+        house.dir(),
+        "--file",
+        document.to_str().unwrap(),
+        "--yes",
+    ]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(newest(&house), ("cli:root".into(), "group.create".into(), "cli".into()));
+    told.insert("apply".into());
+    house.stop();
+    fs::remove_file(house.folder.path().join("lamplighter.audit-head")).unwrap();
+    let out = run(&["verify-audit", "--data-dir", house.dir(), "--accept"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(newest(&house), ("cli:root".into(), "audit.accept".into(), "cli".into()));
+    told.insert("verify-audit".into());
+
+    let help = said(&run(&["--help"]));
+    let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let commands: BTreeSet<String> = list
+        .lines()
+        .map(|l| l.split_whitespace().next().unwrap().to_string())
+        .collect();
+    assert_eq!(
+        commands, told,
+        "say here what a command changes, or why it leaves no row"
+    );
+}
+
+/// Commands that change nothing in the databases, or only what the program keeps for itself.
+const COMMANDS_LEAVE_NONE: [&str; 13] = [
+    "dev", // `init-db` and `create-admin` in one
+    "serve",
+    "run-api",
+    "run-scheduler",
+    "check-config",
+    "encrypt-keygen",
+    "init-db",
+    "migrate",
+    "health",
+    "status",
+    "tls-certificate",
+    "export",
+    "api", // as the route that it asks
+];
