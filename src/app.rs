@@ -3,13 +3,13 @@
 use crate::access::throttle::Throttle;
 use crate::audit;
 use crate::base::clock::{self, Instant, Ms};
-use crate::base::config::{Config, STATE_FILE};
+use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, Task};
 use crate::base::pulse::Pulses;
 use crate::base::registry::Registry;
 use crate::base::{file, log};
-use crate::db::{Db, Durability, Lens, schema};
+use crate::db::{Db, Lens, schema};
 use crate::events::wake::Wake;
 use crate::ssh::Ssh;
 use crate::vault::{self, Vault};
@@ -117,7 +117,7 @@ impl App {
     /// configuration, key, databases.
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
-        let master = vault::read_master_key(&config.master_key_file)?;
+        let master = vault::master_key(&config)?;
         let (db, metrics) = open_databases(&config)?;
         let vault = Vault::open(&db, &master)?;
         audit::begin(&db, &vault)?;
@@ -143,10 +143,9 @@ impl App {
 /// it.
 fn keep_private(config: &Config) -> Result<()> {
     let dir = &config.data_dir;
-    let names = [STATE_FILE, "metrics.db"];
-    let files = names
+    let files = schema::DATABASES
         .iter()
-        .flat_map(|name| ["", "-wal", "-shm"].map(|end| dir.join(format!("{name}{end}"))));
+        .flat_map(|db| ["", "-wal", "-shm"].map(|end| dir.join(format!("{}{end}", db.name))));
     for path in [dir.clone(), dir.join("setup-token")].into_iter().chain(files) {
         let shown = path.display().to_string();
         match file::make_private(&path) {
@@ -163,7 +162,6 @@ fn keep_private(config: &Config) -> Result<()> {
 
 /// Opens both files, creating and migrating them. Errors: as [`Db::open`].
 pub fn open_databases(config: &Config) -> Result<(Db, Db)> {
-    let state = Db::open(&config.data_dir.join(STATE_FILE), Durability::Full, schema::STATE)?;
-    let metrics = Db::open(&config.data_dir.join("metrics.db"), Durability::Normal, schema::METRICS)?;
-    Ok((state, metrics))
+    let [state, metrics] = schema::DATABASES.map(|db| db.open(&config.data_dir));
+    Ok((state?, metrics?))
 }

@@ -17,6 +17,7 @@ use crate::section::Section;
 use crate::series::{Kind as SubjectKind, Observer, Observers};
 use crate::settings::Setting;
 use crate::task::Kind;
+use crate::vault::Sealed;
 use std::sync::Arc;
 
 /// Handler of [`Feature::react`].
@@ -108,6 +109,8 @@ pub struct Feature {
     pub targets: &'static [TargetKind],
     /// Settings.
     pub settings: &'static [Setting],
+    /// Columns with sealed values.
+    pub sealed: &'static [Sealed],
     /// Kinds of subjects that it observes.
     pub subjects: &'static [&'static SubjectKind],
     /// What it tells `/metrics`.
@@ -140,6 +143,7 @@ impl Feature {
             sections: &[],
             targets: &[],
             settings: &[],
+            sealed: &[],
             subjects: &[],
             exposes: &[],
             observers: &[],

@@ -21,6 +21,7 @@ pub mod series;
 pub mod access;
 pub mod kinds;
 pub mod app;
+pub mod backup;
 pub mod task;
 pub mod schedule;
 pub mod http;
@@ -32,6 +33,8 @@ pub mod daemon;
 
 /// The manual: the same text here and in the package.
 pub mod manual {
+    #[doc = include_str!("manual/operations.md")]
+    pub mod operations {}
     #[doc = include_str!("manual/security.md")]
     pub mod security {}
     #[doc = include_str!("manual/architecture.md")]

@@ -267,6 +267,7 @@ const TABLE: &[Row] = &[
     row(Read, Users, ADMINS),
     row(Edit, Users, ADMINS),
     row(Read, Audit, ADMINS),
+    row(Read, Controller, ADMINS),
     row(Edit, Controller, ADMINS),
 ];
 

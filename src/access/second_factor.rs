@@ -9,13 +9,19 @@ use crate::base::id::{Id, User};
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
-use crate::vault::{SealContext, Vault};
+use crate::vault::{SealContext, Sealed, Vault};
 
 /// Recovery codes of one account.
 const RECOVERY_CODES: usize = 10;
 
 /// Characters of a recovery code, without the dash in its middle: 50 bits.
 const RECOVERY_LENGTH: usize = 10;
+
+/// Where the authenticators' secrets are.
+pub const SEALED: &[Sealed] = &[Sealed {
+    row: "user_id",
+    ..Sealed::column("second_factors", "secret")
+}];
 
 fn place(user: Id<User>) -> SealContext {
     SealContext {

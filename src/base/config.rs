@@ -25,7 +25,7 @@ pub struct Key {
 pub const KEYS: &[Key] = &[
     Key {
         name: "DATA_DIR",
-        default: "/var/lib/lamplighter",
+        default: SYSTEM_DATA_DIR,
         help: "Folder of the databases (dev: ./var).",
     },
     Key {
@@ -36,7 +36,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "MASTER_KEY_FILE",
         default: "",
-        help: "File with the master key: 32 bytes or 64 hex digits, 0600 (default: the systemd credential lamplighter.key, else <data dir>/master.key).",
+        help: "File with the master key: 32 bytes or 64 hex digits, 0600 (default: the systemd credential lamplighter.key, else <data dir>/master.key, else of the Debian package /etc/lamplighter/master.key).",
     },
     Key {
         name: "LISTEN",
@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
 
 /// Unprefixed names that other programs of this kind use. They are accepted; a prefixed key wins. HOST and PORT stand
 /// for LISTEN, the database URLs for DATA_DIR.
-const BARE: [&str; 8] = [
+const BARE: [&str; 9] = [
     "HOST",
     "PORT",
     "DATABASE_URL",
@@ -111,7 +111,11 @@ const BARE: [&str; 8] = [
     "JSON_LOGS",
     "TELEGRAM_BOT_TOKEN",
     "TELEGRAM_CHAT_ID",
+    ENV_MASTER_KEY,
 ];
+
+/// The master key itself, 64 hex digits.
+const ENV_MASTER_KEY: &str = "ENV_MASTER_KEY";
 
 /// Names of other programs that a file may hold: each is ignored with this explanation. `*` ends a family.
 const NOT_TAKEN: &[(&str, &str)] = &[
@@ -127,10 +131,6 @@ const NOT_TAKEN: &[(&str, &str)] = &[
     (
         "JWT_SECRET",
         "tokens are signed with a key that is derived from the master key",
-    ),
-    (
-        "ENV_MASTER_KEY",
-        "the master key lies in a file: see LAMPLIGHTER_MASTER_KEY_FILE",
     ),
     (
         "METRICS_INTERVAL_*",
@@ -175,6 +175,8 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// File with the master key.
     pub master_key_file: PathBuf,
+    /// The master key itself, from `ENV_MASTER_KEY`: used when no file is configured.
+    pub master_key: Option<Secret>,
     /// Where the web server listens.
     pub listen: Vec<SocketAddr>,
     /// Where it answers nothing but the way to https.
@@ -245,10 +247,13 @@ impl Config {
         for (name, value) in flags {
             values.insert(name, (value.clone(), format!("flag for {name}")));
         }
-        let config = Config {
-            notes,
-            ..Config::build(&values, env, &mut wrong)
-        };
+        let mut config = Config::build(&values, env, &mut wrong);
+        if config.master_key.is_some() {
+            notes.push(format!(
+                "The master key comes from {ENV_MASTER_KEY}, which processes of the same user can read. Put it into a file: {PREFIX}MASTER_KEY_FILE"
+            ));
+        }
+        config.notes = notes;
         match wrong.is_empty() {
             true => Ok(config),
             false => Err(config_error(wrong.join("\n"))),
@@ -292,16 +297,27 @@ impl Config {
         let data_dir = database.map_or_else(|| absolute(&text("DATA_DIR")), |path| folder_of(absolute(&path)));
         let runtime_dir = match (text("RUNTIME_DIR").as_str(), env.get("RUNTIME_DIRECTORY")) {
             ("", Some(systemd)) => PathBuf::from(systemd),
-            ("", None) => short_enough(data_dir.join("run")),
+            // Commands find the packaged daemon's sockets where its unit has them.
+            ("", None) => SYSTEM_RUNTIME_DIRS
+                .map(Path::new)
+                .into_iter()
+                .find(|path| data_dir == Path::new(SYSTEM_DATA_DIR) && path.exists())
+                .map_or_else(|| short_enough(data_dir.join("run")), Path::to_path_buf),
             (given, _) => absolute(given),
         };
         let credential = env
             .get("CREDENTIALS_DIRECTORY")
             .map(|d| Path::new(d).join("lamplighter.key"))
             .filter(|p| p.exists());
+        let has_file = credential.is_some() || given("MASTER_KEY_FILE").is_some();
+        let master_key = given(ENV_MASTER_KEY).filter(|_| !has_file).map(Secret::new);
         let master_key_file = match (text("MASTER_KEY_FILE").as_str(), credential) {
             ("", Some(credential)) => credential,
-            ("", None) => data_dir.join("master.key"),
+            ("", None) => Some(data_dir.join("master.key"))
+                .filter(|path| {
+                    path.exists() || data_dir != Path::new(SYSTEM_DATA_DIR) || !Path::new(SYSTEM_KEY).exists()
+                })
+                .unwrap_or_else(|| SYSTEM_KEY.into()),
             (given, _) => absolute(given),
         };
         let mut listen = Vec::new();
@@ -410,6 +426,7 @@ impl Config {
             data_dir,
             runtime_dir,
             master_key_file,
+            master_key,
             listen,
             redirect_listen,
             tls,
@@ -456,6 +473,15 @@ fn folder_of(path: PathBuf) -> PathBuf {
         _ => path,
     }
 }
+
+/// The data folder of the Debian package.
+pub const SYSTEM_DATA_DIR: &str = "/var/lib/lamplighter";
+/// The configuration file of the Debian package.
+pub const SYSTEM_ENV_FILE: &str = "/etc/lamplighter/lamplighter.env";
+/// The runtime folders of the Debian package: of the whole daemon, and of the web server alone.
+const SYSTEM_RUNTIME_DIRS: [&str; 2] = ["/run/lamplighter", "/run/lamplighter-api"];
+/// The master key of the Debian package, which the unit passes on as a credential.
+const SYSTEM_KEY: &str = "/etc/lamplighter/master.key";
 
 /// The database of everything but samples, in the data folder.
 pub const STATE_FILE: &str = "lamplighter.db";

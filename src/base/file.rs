@@ -45,10 +45,14 @@ pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
     }
 }
 
+/// Opens a new file with mode 0600; fails if it exists.
+pub fn create_new(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Writes a new file with mode 0600; fails if it exists.
 pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    create_new(path)?.write_all(bytes)
 }
 
 /// As [`write_new`], with fsync of file and folder; a partly written file is removed.
@@ -73,6 +77,7 @@ fn sync(path: &Path) -> std::io::Result<()> {
 pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension(format!("new-{}", super::random::name()));
     let written = write_new(&fresh, bytes)
+        .and_then(|()| keep_owner(&fresh, path))
         .and_then(|()| sync(&fresh))
         .and_then(|()| fs::rename(&fresh, path))
         .and_then(|()| sync(path));
@@ -80,6 +85,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+/// What root writes in place of another's file is that other's, and its group may read it as before.
+fn keep_owner(fresh: &Path, path: &Path) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(old) if super::sys::uid() == 0 => {
+            std::os::unix::fs::chown(fresh, Some(old.uid()), Some(old.gid()))?;
+            fs::set_permissions(fresh, fs::Permissions::from_mode(old.mode() & 0o640))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads at most `max` bytes; a longer file is an error.

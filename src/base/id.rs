@@ -30,6 +30,8 @@ pub enum Certificate {}
 pub enum Domain {}
 /// Marker of endpoints (recipients of notifications).
 pub enum Endpoint {}
+/// Marker of backups.
+pub enum Backup {}
 /// Marker of silences.
 pub enum Silence {}
 /// Marker of deliveries (one message to one endpoint).

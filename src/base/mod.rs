@@ -28,6 +28,7 @@ pub mod redact;
 pub mod process;
 pub mod ration;
 pub mod log;
+pub mod notify;
 pub mod pulse;
 pub mod qr;
 pub mod config;

@@ -220,6 +220,17 @@ pub fn uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Gives up root for this user and group, with no way back.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: plain integers and one group of ours. The user comes last: it may not change groups.
+    let done = unsafe {
+        libc::setgroups(1, &raw const gid) == 0
+            && libc::setresgid(gid, gid, gid) == 0
+            && libc::setresuid(uid, uid, uid) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The user at the other end of a Unix socket, as it was when they connected (SO_PEERCRED, unix(7)).
 pub fn peer_uid(socket: &std::os::unix::net::UnixStream) -> io::Result<u32> {
     let mut found = libc::ucred {

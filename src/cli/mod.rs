@@ -3,9 +3,10 @@
 
 mod offline;
 pub mod client;
+mod package;
 
 use crate::app::App;
-use crate::base::config::Config;
+use crate::base::config::{Config, SYSTEM_DATA_DIR, SYSTEM_ENV_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::registry::Registry;
 use crate::base::{log, sys};
@@ -13,6 +14,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,12 +121,16 @@ impl Invocation {
             }
         }
         let given = self.flag("env-file").map(PathBuf::from);
-        // `dev` reads a `.env` in its working folder.
-        let file = given.or_else(|| Some(PathBuf::from(".env")).filter(|p| is_dev && p.exists()));
         let names_data_dir =
             flags.iter().any(|(key, _)| *key == "DATA_DIR") || env.contains_key("LAMPLIGHTER_DATA_DIR");
+        // `dev` reads a `.env` in its working folder; what means the installed one reads that one's.
+        let usual = match is_dev {
+            true => Some(PathBuf::from(".env")),
+            false => (!names_data_dir).then(|| PathBuf::from(SYSTEM_ENV_FILE)),
+        };
+        let file = given.or_else(|| usual.filter(|path| path.exists()));
         let config = Config::load(&flags, file.as_deref(), &env)?;
-        match is_dev && !names_data_dir && config.data_dir == Path::new("/var/lib/lamplighter") {
+        match is_dev && !names_data_dir && config.data_dir == Path::new(SYSTEM_DATA_DIR) {
             // Not the system's folder, unless configured.
             true => {
                 flags.push(("DATA_DIR", "var".into()));
@@ -134,8 +140,20 @@ impl Invocation {
         }
     }
 
-    /// The configuration, after the process is hardened and its log is set up.
+    /// The configuration, after the process is hardened and its log is set up. Started by root it goes on as the owner
+    /// of the data folder: what root left there, the daemon could not open.
     pub fn begin(&self) -> Result<Config> {
+        let config = self.begin_as_is()?;
+        let owner = std::fs::metadata(&config.data_dir).ok().filter(|_| sys::uid() == 0);
+        if let Some(owner) = owner.filter(|owner| owner.uid() != 0) {
+            sys::become_user(owner.uid(), owner.gid())
+                .map_err(|e| Error::internal(format!("cannot become the owner of the data folder: {e}")))?;
+        }
+        Ok(config)
+    }
+
+    /// The same, staying root.
+    pub fn begin_as_is(&self) -> Result<Config> {
         let config = self.config()?;
         log::init(config.log_level, config.json_logs);
         config.notes.iter().for_each(|note| log::warning("config", note, &[]));
@@ -188,6 +206,11 @@ pub fn remark(text: &str) {
     let _ = writeln!(std::io::stderr(), "lamplighter: {text}");
 }
 
+/// Man pages and completions of all commands, for the package: name and text.
+pub fn package_files(registry: &Registry) -> Vec<package::Made> {
+    package::files(registry.all::<Command>())
+}
+
 /// Result of parsing.
 pub enum Parsed {
     /// Run this command.
@@ -223,7 +246,14 @@ pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>)
                 flags.push((flag.name, value));
             }
             Arg::Value(word) if command.is_none() => {
-                let word = word.to_string_lossy().into_owned();
+                let mut word = word.to_string_lossy().into_owned();
+                // `key rotate` is `key-rotate`.
+                if commands.iter().any(|c| c.name.starts_with(&format!("{word}-")))
+                    && !commands.iter().any(|c| c.name == word)
+                    && let Ok(Some(Arg::Value(second))) = parser.next()
+                {
+                    word = format!("{word}-{}", second.to_string_lossy());
+                }
                 let found = commands.iter().find(|c| c.name == word);
                 command = Some(found.ok_or_else(|| usage(format!("Unknown command “{word}”.")))?);
             }
@@ -274,11 +304,25 @@ fn help(commands: &[&Command], command: Option<&Command>) -> String {
         }
     }
     flags(&mut out, COMMON);
-    out.push_str(
-        "\nExit codes: 0 ok, 1 failed, 2 usage, 3 degraded, 4 unhealthy, 69 daemon not reachable, 75 try again, 78 configuration.\n",
-    );
+    let codes: Vec<_> = EXIT_CODES
+        .iter()
+        .map(|(code, means)| format!("{code} {means}"))
+        .collect();
+    out.push_str(&format!("\nExit codes: {}.\n", codes.join(", ")));
     out
 }
+
+/// What the exit codes mean (sysexits.h where it has one).
+const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "ok"),
+    (1, "failed"),
+    (2, "usage"),
+    (3, "degraded"),
+    (4, "unhealthy"),
+    (69, "daemon not reachable"),
+    (75, "try again"),
+    (78, "configuration"),
+];
 
 /// Exit code of an error (sysexits.h where it has one).
 pub fn exit_code(error: &Error) -> u8 {

@@ -8,7 +8,7 @@ use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, log, random};
-use crate::cli::{Command, Flag, Invocation, LISTEN, client, print, usage};
+use crate::cli::{self, Command, Flag, Invocation, LISTEN, client, print, usage};
 use crate::features::house::users::{self, NewUser};
 use crate::net::http::Method;
 use crate::vault;
@@ -83,6 +83,16 @@ pub const COMMANDS: &[Command] = &[
         run: tls_certificate,
     },
     Command {
+        name: "packaging-files",
+        help: "Write the man pages and the completions of bash, zsh and fish into a folder.",
+        flags: &[Flag {
+            name: "out",
+            value: "DIR",
+            help: "The folder; it is made.",
+        }],
+        run: packaging_files,
+    },
+    Command {
         name: "api",
         help: "Ask a path of the API and print its JSON; without a daemon, what the databases know.",
         flags: &[
@@ -146,6 +156,17 @@ fn tls_certificate(asked: &Invocation) -> Result<u8> {
     Ok(0)
 }
 
+fn packaging_files(asked: &Invocation) -> Result<u8> {
+    let out = asked
+        .flag("out")
+        .ok_or_else(|| cli::usage("Say where to: --out DIR."))?;
+    std::fs::create_dir_all(out)?;
+    for (name, text) in cli::package_files(&asked.registry) {
+        std::fs::write(Path::new(out).join(name), text)?;
+    }
+    Ok(0)
+}
+
 /// A request's body that is typed by hand or made by a program, in bytes.
 const BODY_MAX: u64 = 64 << 20;
 
@@ -191,7 +212,7 @@ fn check_config(asked: &Invocation) -> Result<u8> {
     let lines = [
         ("data_dir", config.data_dir.display().to_string()),
         ("runtime_dir", config.runtime_dir.display().to_string()),
-        ("master_key_file", config.master_key_file.display().to_string()),
+        ("master_key_file", key_place(&config)),
         ("listen", join(&config.listen)),
         ("tls", if config.tls.is_some() { "yes" } else { "no" }.to_string()),
         ("redirect_listen", join(&config.redirect_listen)),
@@ -205,6 +226,13 @@ fn check_config(asked: &Invocation) -> Result<u8> {
         print("The configuration is good.");
     }
     Ok(0)
+}
+
+fn key_place(config: &Config) -> String {
+    match config.master_key {
+        Some(_) => "none: ENV_MASTER_KEY".into(),
+        None => config.master_key_file.display().to_string(),
+    }
 }
 
 fn join(addresses: &[SocketAddr]) -> String {
@@ -248,7 +276,7 @@ fn write_key(path: &Path, line: &[u8]) -> Result<()> {
 /// lost.
 fn prepare(config: &Config) -> Result<()> {
     file::private_dir(&config.data_dir)?;
-    if !config.master_key_file.exists() {
+    if config.master_key.is_none() && !config.master_key_file.exists() {
         if config.data_dir.join(STATE_FILE).exists() {
             let say = format!(
                 "{} is missing, but the databases exist. Put the key back; a new one could not open their secrets.",

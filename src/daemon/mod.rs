@@ -2,7 +2,9 @@
 
 mod reactor;
 mod tls;
+mod probe;
 mod run;
+mod key_commands;
 mod commands;
 
 use crate::base::error::Result;
@@ -28,6 +30,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::settings::FEATURE,
     &features::house::web::FEATURE,
     &features::house::tasks::FEATURE,
+    &features::house::backups::FEATURE,
     &features::house::schedules::FEATURE,
     &features::fleet::servers::FEATURE,
     &features::fleet::groups::FEATURE,
@@ -44,6 +47,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::alerts::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,
+    &features::front::doctor::FEATURE,
     &features::front::exporter::FEATURE,
     &features::front::dashboard::FEATURE,
     &features::front::docs::FEATURE,
@@ -75,9 +79,15 @@ pub fn registry(features: &'static [&'static Feature]) -> Registry {
     let all = || features.iter().copied();
     Registry::default()
         .with(all())
-        .with(commands::COMMANDS.iter().chain(all().flat_map(|f| f.commands)))
+        .with(
+            commands::COMMANDS
+                .iter()
+                .chain(key_commands::COMMANDS)
+                .chain(all().flat_map(|f| f.commands)),
+        )
         .with(all().flat_map(|f| f.routes))
         .with(all().flat_map(|f| f.settings))
+        .with(all().flat_map(|f| f.sealed))
         .with(all().flat_map(|f| f.menu))
         .with(all().flat_map(|f| f.actions))
         .with(all().flat_map(|f| f.panels))

@@ -1,23 +1,22 @@
 //! Start and stop. Both parts (`run-api`: web server; `run-scheduler`: workers, poller, periodic work) run in one
 //! process or in two on one data folder.
 
+use super::probe::{Door, Probe};
 use super::reactor;
 use super::tls;
 use crate::app::App;
-use crate::base::clock::{self, Duration};
+use crate::base::clock::Duration;
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::zone::Zones;
-use crate::base::{log, sys};
+use crate::base::{log, notify, sys};
 use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::features::house::events;
 use crate::features::house::users;
 use crate::http::admission::Admission;
-use crate::http::edge::{
-    CONTROL_SOCKET, Config as EdgeConfig, Control, Edge, EdgeHandle, Gauge, Hosts, Listener, Peers,
-};
+use crate::http::edge::{CONTROL_SOCKET, Config as EdgeConfig, Control, Edge, Gauge, Hosts, Listener, Peers};
 use crate::http::guard;
 use crate::http::page;
 use crate::http::response_cache::ResponseCache;
@@ -31,10 +30,10 @@ use crate::schedule::service::{Service, Services};
 use crate::task::worker::Workers;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
-use std::thread::JoinHandle;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 /// Parts that run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
         .transpose()?;
     // Tasks start last: if another process runs, or the port is in use, no task must have begun.
     let work_lock = (mode != ProcessMode::Api)
-        .then(|| lock(&app, "scheduler.lock"))
+        .then(|| lock(&app.config.data_dir, LOCKS[1]))
         .transpose()?;
     let api = (mode != ProcessMode::Scheduler)
         .then(|| ApiHalf::start(&app))
@@ -70,9 +69,13 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     if api.is_none() {
         set_own_doors(app.config.listen.clone()); // the other process's
     }
+    let probe = Probe::start(&app, api.as_ref().map(ApiHalf::door), scheduler.is_some())?;
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
+    notify::tell("READY=1");
     wait_for_stop(&mut signals);
+    notify::tell("STOPPING=1");
     log::info("daemon", "stopping", &[]);
+    probe.stop();
     if let Some(api) = api {
         app.wakes.let_go(); // ends long polls, which would hold their handlers for half a minute
         api.stop();
@@ -111,7 +114,7 @@ struct ApiHalf {
     _lock: File,
     /// Number of the edge's addresses that serve the application; others only redirect.
     listens: usize,
-    probe: Probe,
+    heartbeat: Arc<AtomicU64>,
     control: Control,
     edge: Edge,
     server: Server,
@@ -121,7 +124,7 @@ struct ApiHalf {
 impl ApiHalf {
     fn start(app: &Arc<App>) -> Result<ApiHalf> {
         let config = &app.config;
-        let lock = lock(app, "api.lock")?;
+        let lock = lock(&config.data_dir, LOCKS[0])?;
         users::place_hashes(app)?;
         let per_user = app.db.read(|conn| events::STREAMS_PER_USER.number(conn))?;
         let streams = Streams::new(STREAMS_MAX, per_user as usize);
@@ -182,11 +185,10 @@ impl ApiHalf {
             let say = "No account yet. Open /setup and use this token once, or run `lamplighter create-admin`";
             log::warning("users", say, &[("setup_token", &token)]);
         }
-        let probe = Probe::start(edge.handle(), edge.addresses()[0], server.heartbeat())?;
         Ok(ApiHalf {
             _lock: lock,
             listens: config.listen.len(),
-            probe,
+            heartbeat: server.heartbeat(),
             control,
             edge,
             server,
@@ -200,8 +202,16 @@ impl ApiHalf {
         own.iter().map(|addr| format!("{scheme}://{addr}")).collect()
     }
 
+    /// Where the self-probe asks.
+    fn door(&self) -> Door {
+        Door {
+            edge: self.edge.handle(),
+            listen: self.edge.addresses()[0],
+            taken: Arc::clone(&self.heartbeat),
+        }
+    }
+
     fn stop(self) {
-        self.probe.stop();
         self.control.stop();
         let cut = self.edge.drain(DRAIN);
         if cut > 0 {
@@ -255,76 +265,6 @@ fn hosts(app: &Arc<App>, admission: Arc<Admission>) -> Hosts {
     })
 }
 
-/// Self-probe: checks that the listener accepts and the inner server answers, past all clients. A daemon that does
-/// neither is ended so that systemd restarts it; a busy one continues.
-struct Probe {
-    stop: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Probe {
-    const EVERY: Duration = Duration::from_secs(10);
-    const PATIENCE: Duration = Duration::from_secs(5);
-    const MISSES_MAX: u32 = 3;
-
-    fn start(edge: EdgeHandle, listen: SocketAddr, heartbeat: Arc<AtomicU64>) -> Result<Probe> {
-        let (stop, stopped) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("self-probe".into()).spawn(move || {
-            let (mut misses, mut beats, mut seen) = (0, 0, 200);
-            while stopped.recv_timeout(Probe::EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let inside = edge.ask_inside("/healthz", Probe::PATIENCE);
-                let taken = heartbeat.load(Ordering::Relaxed);
-                let moved = taken != std::mem::replace(&mut beats, taken);
-                let is_alive = match inside {
-                    Ok(status) => {
-                        if status != std::mem::replace(&mut seen, status) {
-                            log::warning("daemon", "health changed", &[("status", &status.to_string())]);
-                        }
-                        true
-                    }
-                    Err(why) => {
-                        log::warning("daemon", "no handler answers the self-probe", &[("error", why.code())]);
-                        moved
-                    }
-                };
-                if is_alive && Probe::is_open(&edge, listen) {
-                    misses = 0;
-                    continue;
-                }
-                misses += 1;
-                log::error("daemon", "the daemon's own listening address does not answer", &[]);
-                if misses >= Probe::MISSES_MAX {
-                    log::error("daemon", "giving up; the service manager restarts the daemon", &[]);
-                    std::process::exit(70); // EX_SOFTWARE
-                }
-            }
-        })?;
-        Ok(Probe { stop, thread })
-    }
-
-    /// Does the listener accept? Our own connection gives an idle one something to accept.
-    fn is_open(edge: &EdgeHandle, listen: SocketAddr) -> bool {
-        let ip = match listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let before = edge.accepted();
-        // The counter shows the result: a full accept queue that is being emptied is alive.
-        let _knock = TcpStream::connect_timeout(&SocketAddr::new(ip, listen.port()), Probe::PATIENCE);
-        let until = clock::mono() + Probe::PATIENCE;
-        while edge.accepted() == before && clock::mono() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        edge.accepted() != before
-    }
-
-    fn stop(self) {
-        drop(self.stop);
-        let _ = self.thread.join();
-    }
-}
-
 /// Workers, services, periodic work. One process per data folder, by a lock.
 struct SchedulerHalf {
     _lock: File,
@@ -357,14 +297,16 @@ impl SchedulerHalf {
     }
 }
 
+/// The locks of both parts.
+pub const LOCKS: [&str; 2] = ["api.lock", "scheduler.lock"];
+
 /// Locks a part of a data folder: one web server, one scheduler.
-fn lock(app: &App, name: &str) -> Result<File> {
-    let path = app.config.data_dir.join(name);
-    let file = File::options().create(true).append(true).open(&path)?;
+pub fn lock(folder: &Path, name: &str) -> Result<File> {
+    let file = File::options().create(true).append(true).open(folder.join(name))?;
     file.try_lock().map_err(|e| {
         let say = format!(
             "Another Lamplighter already works on {}. Stop it first.",
-            app.config.data_dir.display()
+            folder.display()
         );
         Error::new(Kind::Busy, "already_running", say).log(e)
     })?;

@@ -11,7 +11,9 @@ use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::log;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
+use crate::base::text;
 use reserve::Reserve;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::cell::RefCell;
@@ -152,6 +154,9 @@ fn write_on(
 fn done<T>(out: Option<T>) -> Result<T> {
     out.ok_or_else(|| Error::internal("a transaction without its work"))
 }
+
+/// Pages per step of a copy: 4 MiB; between two steps it can be cancelled.
+const COPY_PAGES: i32 = 1024;
 
 /// Readers kept open when idle; more are opened under load and closed again.
 const IDLE_READERS: usize = 4;
@@ -298,6 +303,39 @@ impl Db {
         Ok(damage)
     }
 
+    /// Writes a page as it is and waits for the disk: proves that writers get their turn.
+    pub fn probe(&self) -> Result<()> {
+        self.write_reserved(|tx| {
+            let version: i64 = tx.query_row("PRAGMA user_version", [], |r| r.get(0))?;
+            Ok(tx.pragma_update(None, "user_version", version)?)
+        })
+    }
+
+    /// Writes the file afresh, without what was deleted from it.
+    pub fn rebuild(&self) -> Result<()> {
+        let writer = lock(&self.file.writer);
+        Ok(writer.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?)
+    }
+
+    /// Copies one snapshot of the database to a new file; writers are not held up and not in the copy.
+    pub fn copy_to(&self, path: &Path, cancel: &Cancel) -> Result<()> {
+        let from = self.reader()?;
+        // One read transaction for the whole copy; otherwise SQLite starts again whenever somebody has written
+        // (sqlite.org/c3ref/backup_finish.html).
+        let snapshot = from.unchecked_transaction()?;
+        snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        let mut to = Connection::open(path)?;
+        // The copy is synced once, when it is whole.
+        to.execute_batch("PRAGMA synchronous=OFF")?;
+        let backup = Backup::new(&snapshot, &mut to)?;
+        while backup.step(COPY_PAGES)? == StepResult::More {
+            if cancel.is_cancelled() {
+                return Err(Error::new(Kind::Conflict, "cancelled", "Cancelled."));
+            }
+        }
+        Ok(())
+    }
+
     fn read_with(&self, f: &mut dyn FnMut(&Conn) -> Result<()>) -> Result<()> {
         let mut reader = match &self.lens {
             None => match lock(&self.file.readers).pop() {
@@ -416,6 +454,29 @@ fn keep<T>(idle: &Mutex<Vec<T>>, reader: T) {
     let mut idle = lock(idle);
     if idle.len() < IDLE_READERS {
         idle.push(reader);
+    }
+}
+
+/// Opens a file that nobody writes, read-only: no `-wal` or `-shm` is created beside it.
+pub fn peek(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let name = text::percent_encode(&path.to_string_lossy()).replace("%2F", "/");
+    Ok(Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?)
+}
+
+/// Runs `PRAGMA integrity_check` on a file that nobody writes; returns its findings.
+pub fn damage(path: &Path) -> Result<Option<String>> {
+    let look = || -> Result<Vec<String>> {
+        let conn = peek(path)?;
+        let mut statement = conn.prepare("PRAGMA integrity_check(3)")?;
+        let rows = statement.query_map([], |r| r.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    };
+    match look() {
+        Ok(lines) if lines == ["ok"] => Ok(None),
+        Ok(lines) => Ok(Some(lines.join("; "))),
+        Err(e) if e.code == DAMAGED => Ok(Some(e.log)),
+        Err(e) => Err(e),
     }
 }
 

@@ -1,6 +1,44 @@
 //! The migrations of both files, in order. A released step is never edited; changes are new steps.
 
 use super::migrate::Step;
+use super::{Db, Durability};
+use crate::base::config::STATE_FILE;
+use crate::base::error::Result;
+use std::path::Path;
+
+/// A database of the data folder.
+pub struct Database {
+    /// The file's name.
+    pub name: &'static str,
+    /// How much a commit is worth.
+    pub durability: Durability,
+    /// Its migrations, in order.
+    pub steps: &'static [Step],
+}
+
+impl Database {
+    /// Opens it in this folder, making it and bringing its schema up to date.
+    pub fn open(&self, folder: &Path) -> Result<Db> {
+        Db::open(&folder.join(self.name), self.durability, self.steps)
+    }
+}
+
+/// What people have said and done; every commit is on the disk.
+pub const STATE_DB: Database = Database {
+    name: STATE_FILE,
+    durability: Durability::Full,
+    steps: STATE,
+};
+
+/// What was measured.
+pub const METRICS_DB: Database = Database {
+    name: "metrics.db",
+    durability: Durability::Normal,
+    steps: METRICS,
+};
+
+/// All databases of the data folder: what must be private, is backed up and restored.
+pub const DATABASES: [&Database; 2] = [&STATE_DB, &METRICS_DB];
 
 macro_rules! steps {
     ($($file:literal),* $(,)?) => { &[$(Step { name: $file, sql: include_str!(concat!("../../sql/", $file)) }),*] };
@@ -46,6 +84,8 @@ pub const STATE: &[Step] = steps![
     "0036_people.sql",
     "0037_audit_rows.sql",
     "0038_silence_targets.sql",
+    "0040_keyring.sql",
+    "0041_backups.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -4,15 +4,20 @@
 
 pub mod password;
 mod queries;
+mod rotate;
 
+use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, random, text};
-use crate::db::{Db, Tx};
+use crate::db::{Conn, Db, Tx};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::{hkdf, hmac};
+pub use rotate::{Sealed, begin_reseal, begin_rotation, end_reseal, end_rotation};
 use std::path::Path;
 
+/// Purpose of the keys that seal; there may be several of it.
+const SECRETS: &str = "secrets";
 /// Version byte of sealed values.
 const VERSION: u8 = 1;
 /// Length of the header: version, key id, nonce.
@@ -31,7 +36,8 @@ pub struct SealContext {
 
 /// The unwrapped keyring.
 pub struct Vault {
-    secrets: (u32, LessSafeKey),
+    /// By their numbers, the newest last: it seals. Older ones are there until all is sealed by it.
+    secrets: Vec<(u32, LessSafeKey)>,
     access: hmac::Key,
     pepper: hmac::Key,
     audit: hmac::Key,
@@ -41,29 +47,37 @@ impl Vault {
     /// Unwraps the data keys, or creates them in a new database. A wrong master key is [`Kind::Config`].
     pub fn open(db: &Db, master: &Secret) -> Result<Vault> {
         let wrapping = wrapping_key(master)?;
-        let rows = db.write(|tx| {
+        let keys = db.write(|tx| {
             if queries::all(tx)?.is_empty() {
                 make_keys(tx, &wrapping)?;
             }
-            queries::all(tx)
-        })?;
-        let find = |purpose: &str| -> Result<(u32, Secret)> {
-            let row = rows
+            let rows = queries::all(tx)?;
+            let keys: Vec<_> = rows
                 .iter()
-                .rev()
-                .find(|r| r.purpose == purpose)
-                .ok_or_else(|| wrong_key("a key is missing"))?;
-            Ok((row.id as u32, unwrap_key(&wrapping, row)?))
+                .map(|row| unwrap_key(&wrapping, row))
+                .collect::<Result<_>>()?;
+            // The master key was replaced, and that it counts was not written any more.
+            if keys.iter().any(|key| key.is_next) {
+                queries::take_next(tx)?;
+            }
+            Ok(keys)
+        })?;
+        let find = |purpose: &str| -> Result<&DataKey> {
+            let key = keys.iter().rev().find(|key| key.purpose == purpose);
+            key.ok_or_else(|| wrong_key("a key is missing"))
         };
         let mac = |purpose| -> Result<hmac::Key> {
             Ok(hmac::Key::new(
                 hmac::HMAC_SHA256,
-                find(purpose)?.1.reveal_for("a mac key in memory"),
+                find(purpose)?.key.reveal_for("a mac key in memory"),
             ))
         };
-        let (id, secrets) = find("secrets")?;
+        find(SECRETS)?;
+        let secrets = keys.iter().filter(|key| key.purpose == SECRETS);
         Ok(Vault {
-            secrets: (id, cipher(&secrets)?),
+            secrets: secrets
+                .map(|key| Ok((key.id, cipher(&key.key)?)))
+                .collect::<Result<_>>()?,
             access: mac("access")?,
             pepper: mac("pepper")?,
             audit: mac("audit")?,
@@ -72,14 +86,30 @@ impl Vault {
 
     /// Encrypts `plain` for its place.
     pub fn seal(&self, place: SealContext, plain: &Secret) -> Result<Vec<u8>> {
-        let (id, key) = &self.secrets;
+        let (id, key) = self.newest()?;
         seal_with(key, *id, &aad(place, *id), plain)
+    }
+
+    fn newest(&self) -> Result<&(u32, LessSafeKey)> {
+        self.secrets.last().ok_or_else(|| Error::internal("no key for secrets"))
+    }
+
+    /// Seals a stored value by the newest key; `None`: it is.
+    fn reseal(&self, place: SealContext, sealed: &[u8]) -> Result<Option<Vec<u8>>> {
+        match sealed_by(sealed) == Some(self.newest()?.0) {
+            true => Ok(None),
+            false => self.seal(place, &self.open_sealed(place, sealed)?).map(Some),
+        }
     }
 
     /// Decrypts a value sealed for this place. The error names the place, never the content.
     pub fn open_sealed(&self, place: SealContext, sealed: &[u8]) -> Result<Secret> {
-        let (id, key) = &self.secrets;
-        open_with(key, &aad(place, *id), sealed).map_err(|e| {
+        let by = sealed_by(sealed).and_then(|id| self.secrets.iter().find(|(known, _)| *known == id));
+        let opened = match by {
+            Some((id, key)) => open_with(key, &aad(place, *id), sealed),
+            None => Err(Error::internal("sealed by a key that is not there")),
+        };
+        opened.map_err(|e| {
             let where_ = format!("{}.{} of row {}", place.table, place.column, place.row);
             Error::new(
                 Kind::Internal,
@@ -107,6 +137,24 @@ impl Vault {
     }
 }
 
+/// The master key of this configuration. Errors: as [`read_master_key`].
+pub fn master_key(config: &Config) -> Result<Secret> {
+    match &config.master_key {
+        None => read_master_key(&config.master_key_file),
+        Some(digits) => parse_digits(digits).map_err(|e| {
+            let say = "ENV_MASTER_KEY is not a master key: 64 hex digits are wanted.";
+            Error::new(Kind::Config, "master_key", say).log(e)
+        }),
+    }
+}
+
+/// Checks that this is the master key of this database. Error: [`Kind::Config`].
+pub fn fits(conn: &Conn, master: &Secret) -> Result<()> {
+    let wrapping = wrapping_key(master)?;
+    let rows = queries::all(conn)?;
+    rows.iter().try_for_each(|row| unwrap_key(&wrapping, row).map(drop))
+}
+
 /// Reads the master key: 32 raw bytes or 64 hex digits. Error: the file is readable by others (unless a systemd
 /// credential) or malformed.
 pub fn read_master_key(path: &Path) -> Result<Secret> {
@@ -127,6 +175,12 @@ pub fn read_master_key(path: &Path) -> Result<Secret> {
     })
 }
 
+/// The key that [`new_master_key`] has written.
+pub fn parse_digits(digits: &Secret) -> Result<Secret> {
+    let bytes = digits.reveal_for("reading its digits").to_vec();
+    parse_master_key(bytes).ok_or_else(|| Error::internal("not a master key"))
+}
+
 fn parse_master_key(bytes: Vec<u8>) -> Option<Secret> {
     if bytes.len() == 32 {
         return Some(Secret::new(bytes));
@@ -141,7 +195,7 @@ pub fn new_master_key() -> Secret {
 }
 
 fn make_keys(tx: &Tx, wrapping: &LessSafeKey) -> Result<()> {
-    for (n, purpose) in ["secrets", "access", "pepper", "audit"].into_iter().enumerate() {
+    for (n, purpose) in [SECRETS, "access", "pepper", "audit"].into_iter().enumerate() {
         let id = n as i64 + 1;
         let wrapped = seal_with(
             wrapping,
@@ -155,6 +209,7 @@ fn make_keys(tx: &Tx, wrapping: &LessSafeKey) -> Result<()> {
                 id,
                 purpose: purpose.into(),
                 wrapped,
+                next: None,
             },
             clock::now(),
         )?;
@@ -162,8 +217,37 @@ fn make_keys(tx: &Tx, wrapping: &LessSafeKey) -> Result<()> {
     Ok(())
 }
 
-fn unwrap_key(wrapping: &LessSafeKey, row: &queries::Row) -> Result<Secret> {
-    open_with(wrapping, &keyring_aad(row.id, &row.purpose), &row.wrapped).map_err(|e| wrong_key(&e.log))
+/// An unwrapped key of the keyring.
+struct DataKey {
+    id: u32,
+    purpose: String,
+    key: Secret,
+    /// Did the master key that is to come open it?
+    is_next: bool,
+}
+
+fn unwrap_key(wrapping: &LessSafeKey, row: &queries::Row) -> Result<DataKey> {
+    let aad = keyring_aad(row.id, &row.purpose);
+    let of = |key, is_next| -> Result<DataKey> {
+        let id = u32::try_from(row.id).map_err(|_| wrong_key("a key's number"))?;
+        let purpose = row.purpose.clone();
+        Ok(DataKey {
+            id,
+            purpose,
+            key,
+            is_next,
+        })
+    };
+    match (open_with(wrapping, &aad, &row.wrapped), &row.next) {
+        (Ok(key), _) => of(key, false),
+        (Err(_), Some(next)) => of(open_with(wrapping, &aad, next).map_err(|e| wrong_key(&e.log))?, true),
+        (Err(e), None) => Err(wrong_key(&e.log)),
+    }
+}
+
+/// Number of the key that a value was sealed by.
+fn sealed_by(sealed: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(sealed.get(1..5)?.try_into().ok()?))
 }
 
 /// The wrapped keys are their own check value: GCM's tag shows whether this master key wrapped them.

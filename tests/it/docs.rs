@@ -148,6 +148,7 @@ fn the_manual_is_read_and_searched_without_a_network() {
     let contents = browser.get("/help").body;
     for chapter in [
         "readme",
+        "operations",
         "security",
         "architecture",
         "glossary",

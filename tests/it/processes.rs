@@ -4,6 +4,7 @@ use crate::common;
 
 use common::*;
 use serde_json::json;
+use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -209,4 +210,56 @@ fn the_compiler_is_told_to_name_no_folder_of_the_machine() {
         .unwrap();
     let wanted = format!("--crate-name a b --remap-path-prefix {}/=\n", folder.display());
     assert_eq!(String::from_utf8(asked.stdout).unwrap(), wanted);
+}
+
+/// What a service manager would hear.
+struct Manager {
+    socket: UnixDatagram,
+    folder: Folder,
+}
+
+impl Manager {
+    fn new() -> Manager {
+        let folder = Folder::new();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        Manager { socket, folder }
+    }
+
+    fn path(&self) -> String {
+        self.folder.path().join("notify").to_str().unwrap().into()
+    }
+
+    /// The next message; nothing when none comes in that time.
+    fn hears(&self, within: Duration) -> Option<String> {
+        self.socket.set_read_timeout(Some(within)).unwrap();
+        let mut buffer = [0; 200];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    }
+
+    fn forget(&self) {
+        while self.hears(Duration::from_millis(1)).is_some() {}
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_and_hears_the_watchdog_only_while_writes_reach_the_disk() {
+    for rooms in [Processes::One, Processes::Two] {
+        let manager = Manager::new();
+        let path = manager.path();
+        let mut house = House::with(rooms, &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", "900000")]);
+        assert_eq!(manager.hears(PATIENCE).as_deref(), Some("READY=1"));
+        let after = |word: &str| eventually(word, || (manager.hears(PATIENCE)? == word).then_some(()));
+        after("WATCHDOG=1");
+        // Somebody holds the database for longer than a writer waits.
+        let db = house.database("lamplighter.db");
+        db.execute_batch("BEGIN IMMEDIATE").unwrap();
+        thread::sleep(Duration::from_millis(400)); // a round that was just good
+        manager.forget();
+        assert_eq!(manager.hears(Duration::from_secs(3)), None, "no write, no word");
+        db.execute_batch("ROLLBACK").unwrap();
+        after("WATCHDOG=1");
+        house.stop();
+        after("STOPPING=1");
+    }
 }

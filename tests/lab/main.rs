@@ -16,6 +16,7 @@ mod lit;
 mod lived_in;
 mod others;
 mod own_network;
+mod package;
 mod provision;
 mod push;
 mod site;

@@ -6,3 +6,4 @@ pub mod exporter;
 pub mod dashboard;
 pub mod docs;
 pub mod help;
+pub mod doctor;

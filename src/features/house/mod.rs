@@ -10,4 +10,5 @@ pub mod audit;
 pub mod settings;
 pub mod web;
 pub mod tasks;
+pub mod backups;
 pub mod schedules;

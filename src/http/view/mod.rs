@@ -113,6 +113,8 @@ templates![
     "silences/_act.html",
     "silences/_now.html",
     "silences/_what.html",
+    "backups/list.html",
+    "doctor/show.html",
     "silences/list.html",
     "tasks/_card.html",
     "tasks/_dialog.html",

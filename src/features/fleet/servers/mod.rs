@@ -56,6 +56,7 @@ pub const FEATURE: Feature = Feature {
     menu: MENU,
     actions: ACTIONS,
     search: SEARCH,
+    sealed: secrets::SEALED,
     targets: &[target::TARGET],
     ..Feature::named("servers")
 };

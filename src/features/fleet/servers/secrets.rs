@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
-use crate::vault::SealContext;
+use crate::vault::{SealContext, Sealed};
 
 /// Columns with sealed values.
 pub(super) const SECRETS: [&str; 5] = [
@@ -16,6 +16,15 @@ pub(super) const SECRETS: [&str; 5] = [
     "ssh_key_passphrase",
     "glances_password",
     "glances_token",
+];
+
+/// The same, declared.
+pub(super) const SEALED: &[Sealed] = &[
+    Sealed::column("servers", SECRETS[0]),
+    Sealed::column("servers", SECRETS[1]),
+    Sealed::column("servers", SECRETS[2]),
+    Sealed::column("servers", SECRETS[3]),
+    Sealed::column("servers", SECRETS[4]),
 ];
 
 /// What a sealed value is bound to.

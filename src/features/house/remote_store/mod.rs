@@ -13,7 +13,7 @@ use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::get;
 use crate::settings::Setting;
-use crate::vault::SealContext;
+use crate::vault::{SealContext, Sealed};
 
 pub use client::RemoteStore;
 
@@ -21,6 +21,7 @@ pub use client::RemoteStore;
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     settings: settings::SETTINGS,
+    sealed: SEALED,
     ..Feature::named("remote_store")
 };
 
@@ -30,6 +31,12 @@ const SECRET_AT: SealContext = SealContext {
     column: "value",
     row: 1,
 };
+
+const SEALED: &[Sealed] = &[Sealed {
+    row: "one",
+    place: Some((SECRET_AT.table, SECRET_AT.column)),
+    ..Sealed::column("engine", "secret")
+}];
 
 /// The store for writing; `None` if not configured.
 pub fn for_write(app: &App) -> Result<Option<RemoteStore>> {

@@ -43,6 +43,7 @@ pub const FEATURE: Feature = Feature {
     commands: commands::COMMANDS,
     kinds: events::KINDS,
     settings: SETTINGS,
+    sealed: second_factor::SEALED,
     ..Feature::named("users")
 };
 

@@ -27,7 +27,7 @@ use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::Entry;
 use crate::net::x509;
-use crate::vault::SealContext;
+use crate::vault::{SealContext, Sealed};
 use model::Valid;
 
 pub use life::{Line, Renewed, Stage, days_left, is_due, line, since, stage};
@@ -43,6 +43,7 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     menu: MENU,
     search: SEARCH,
+    sealed: &[Sealed::column("certificates", "key")],
     ..Feature::named("certificates")
 };
 

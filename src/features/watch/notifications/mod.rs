@@ -39,7 +39,7 @@ use crate::feature::Feature;
 use crate::http::menu::Entry;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
-use crate::vault::SealContext;
+use crate::vault::{SealContext, Sealed};
 use channel::Channel;
 use model::{Fields, Valid};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,7 @@ pub const FEATURE: Feature = Feature {
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     menu: MENU,
+    sealed: SEALED,
     ..Feature::named("notifications")
 };
 
@@ -176,6 +177,14 @@ fn channel(name: &str) -> Option<&'static Channel> {
 fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Endpoint> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("endpoint"))
 }
+
+const SEALED: &[Sealed] = &[
+    Sealed::column("notification_endpoints", "token"),
+    Sealed::column("notification_endpoints", "url"),
+    Sealed::column("notification_endpoints", "secret"),
+    Sealed::column("notification_endpoints", "password"),
+    Sealed::column("notification_endpoints", "headers"),
+];
 
 fn place(id: Id<id::Endpoint>, column: &'static str) -> SealContext {
     SealContext {

@@ -1,0 +1,2 @@
+-- The same data keys under the next master key, while one replaces the other.
+ALTER TABLE keyring ADD COLUMN next BLOB;
