@@ -35,6 +35,10 @@ fn main() {
     let way = |name: &str, value: String| vec![(name.to_string(), value)];
     guards(&house, "session", way("cookie", format!("{name}={cookie}")));
     guards(&house, "token", way("authorization", format!("Bearer {token}")));
+    let program = serde_json::json!({ "name": "bench", "role": "operator", "cidrs": ["127.0.0.0/8"] });
+    let program = house.admin().post("/api/tokens", &program).is(201)["token"].clone();
+    let program = program.as_str().unwrap();
+    guards(&house, "API token", way("authorization", format!("Bearer {program}")));
     house.stop();
     house.set_env("LAMPLIGHTER_TLS", "1");
     house.start();
