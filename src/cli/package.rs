@@ -149,12 +149,12 @@ fn zsh(commands: &[&Command]) -> String {
         }
     };
     let specs = |flags: &[Flag]| flags.iter().map(spec).collect::<Vec<_>>().join(" ");
-    let mut out = String::from("#compdef lamplighter\nlocal -a commands\ncommands=(\n");
+    let mut out = String::from("#compdef lamplighter\nlocal -a known\nknown=(\n");
     for command in commands {
         let row = format!("{}:{}", command.name, command.help.replace(':', "\\:"));
         out.push_str(&format!("  {}\n", quoted(&row)));
     }
-    out.push_str(")\nif (( CURRENT == 2 )); then\n  _describe command commands\n  return\nfi\ncase $words[2] in\n");
+    out.push_str(")\nif (( CURRENT == 2 )); then\n  _describe command known\n  return\nfi\ncase $words[2] in\n");
     for command in commands {
         out.push_str(&format!(
             "  {}) _arguments {} {} ;;\n",
