@@ -121,6 +121,18 @@ CREATE INDEX audit_object_kind ON audit (object_kind, at);
 
 CREATE INDEX audit_object_ref ON audit (object_ref, at);
 
+CREATE TABLE backups (
+  id              INTEGER PRIMARY KEY AUTOINCREMENT,
+  began_at        INTEGER NOT NULL,
+  ended_at        INTEGER,                       -- NULL: it is being made
+  path            TEXT    NOT NULL,
+  size            INTEGER NOT NULL DEFAULT 0,    -- bytes
+  encryption      TEXT    NOT NULL,              -- none | recipient | passphrase
+  error           TEXT    NOT NULL DEFAULT '',   -- empty: it was made
+  rehearsed_at    INTEGER,
+  rehearsal_error TEXT    NOT NULL DEFAULT ''
+) STRICT;
+
 CREATE TABLE certificates (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   name       TEXT    NOT NULL UNIQUE COLLATE NOCASE,
@@ -275,7 +287,7 @@ CREATE TABLE keyring (
   purpose     TEXT    NOT NULL,             -- secrets | access | pepper | audit
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
-) STRICT;
+, next BLOB) STRICT;
 
 CREATE TABLE notification_endpoints (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
