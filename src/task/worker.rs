@@ -175,8 +175,8 @@ impl Shared {
     }
 
     fn claim(&self) -> Result<Option<Task>> {
-        let now = clock::now();
-        self.app.db.write(|tx| claim::next(tx, &self.kinds, self.limits, now))
+        // The time is taken inside: what this one waited for ended before it begins, in the rows as well.
+        (self.app.db).write(|tx| claim::next(tx, &self.kinds, self.limits, clock::now()))
     }
 
     /// Cancels tasks that were asked to end, by this process or another, and those over their deadline.

@@ -303,7 +303,8 @@ fn ten_thousand_mangled_requests_leave_the_daemon_as_it_was() {
     assert_eq!(house.admin().get("/api/groups/1").is(200)["name"], "kept");
     eventually("threads and files are back", || {
         let now = threads_and_files();
-        (now[0] <= before[0] && now[1] <= before[1] + 2).then_some(())
+        // Up to four more readers of the database may stay open, each with up to three files.
+        (now[0] <= before[0] && now[1] <= before[1] + 12).then_some(())
     });
     let mut status = String::new();
     fs::File::open(format!("/proc/{pid}/status"))
