@@ -424,6 +424,12 @@ fn every_route_that_changes_something_leaves_a_row() {
     let run = story.changes("POST /api/schedules/{id}/run", run);
     house.wait_for(run["task_id"].as_i64().unwrap());
     story.gone("/api/schedules", schedule);
+    let backup = story.changes("POST /api/backups", admin.post("/api/backups", &json!({})));
+    house.wait_for(backup["task_id"].as_i64().unwrap());
+    let backup = admin.get("/api/backups").is(200)["items"][0]["id"].clone();
+    let again = admin.post(&format!("/api/backups/{backup}/rehearse"), &json!({}));
+    let again = story.changes("POST /api/backups/{id}/rehearse", again);
+    house.wait_for(again["task_id"].as_i64().unwrap());
     for act in ["approve", "refuse"] {
         story.execute(
             "INSERT INTO tasks (kind, target_type, target_id, target_name, input, status, approve_until, created_by,
@@ -497,12 +503,13 @@ fn every_command_that_changes_something_leaves_a_row() {
         ("enable-user", vec!["--login", "anna"], "user.enable"),
         ("unlock", vec!["--login", "anna"], "user.unlock"),
     ];
-    let newest = |house: &House| -> (String, String, String) {
-        let db = house.database("lamplighter.db");
+    let newest_of = |folder: &Folder| -> (String, String, String) {
+        let db = rusqlite::Connection::open(folder.path().join("lamplighter.db")).unwrap();
         let sql = "SELECT actor, action, via FROM audit ORDER BY seq DESC LIMIT 1";
         db.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
             .unwrap()
     };
+    let newest = |house: &House| newest_of(&house.folder);
     let mut told: BTreeSet<String> = COMMANDS_LEAVE_NONE.iter().map(|c| c.to_string()).collect();
     let file = file.to_str().unwrap().to_string();
     for (command, mut flags, action) in made {
@@ -536,6 +543,27 @@ fn every_command_that_changes_something_leaves_a_row() {
     assert_eq!(newest(&house), ("cli:root".into(), "audit.accept".into(), "cli".into()));
     told.insert("verify-audit".into());
 
+    let backup = house.folder.path().join("house.tar").display().to_string();
+    for (command, flags, action) in [
+        ("key-rotate", vec![], "key.rotate"),
+        ("key-reseal", vec![], "key.reseal"),
+        ("backup", vec!["--out", &*backup], "backup.make"),
+    ] {
+        let out = run(&[&[command, "--data-dir", house.dir()], &flags[..]].concat());
+        assert!(out.status.success(), "{command}: {}", said(&out));
+        assert_eq!(newest(&house), ("cli:root".into(), action.into(), "cli".into()));
+        told.insert(command.into());
+    }
+    let fresh = Folder::new();
+    let key = |folder: &Folder| folder.path().join("master.key");
+    fs::copy(key(&house.folder), key(&fresh)).unwrap();
+    let dir = fresh.path().to_str().unwrap();
+    let out = run(&["restore", "--data-dir", dir, "--file", &backup]);
+    assert!(out.status.success(), "{}", said(&out));
+    let restored = ("cli:root".into(), "backup.restore".into(), "cli".into());
+    assert_eq!(newest_of(&fresh), restored);
+    told.insert("restore".into());
+
     let help = said(&run(&["--help"]));
     let list = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let commands: BTreeSet<String> = list
@@ -549,7 +577,7 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 13] = [
+const COMMANDS_LEAVE_NONE: [&str; 16] = [
     "dev", // `init-db` and `create-admin` in one
     "serve",
     "run-api",
@@ -563,4 +591,7 @@ const COMMANDS_LEAVE_NONE: [&str; 13] = [
     "tls-certificate",
     "export",
     "api", // as the route that it asks
+    "doctor",
+    "verify-backup",
+    "packaging-files",
 ];
