@@ -33,8 +33,13 @@ pub fn make_private(path: &Path) -> std::io::Result<bool> {
 /// Checks that only the owner can read this file. A file of root may be readable by a group: Debian's `ssl-cert`, or a
 /// systemd credential, where the ACL mask appears as the group bits. The error is a sentence.
 pub fn check_secret(path: &Path) -> std::result::Result<(), String> {
+    check_secret_of(path, None)
+}
+
+/// The same, asked by root: the group of this service may read it.
+pub fn check_secret_of(path: &Path, service: Option<u32>) -> std::result::Result<(), String> {
     let meta = fs::metadata(path).map_err(|e| format!("{} cannot be read: {e}.", path.display()))?;
-    let lent = meta.uid() == 0 && super::sys::uid() != 0;
+    let lent = meta.uid() == 0 && (super::sys::uid() != 0 || service == Some(meta.gid()));
     match meta.mode() & if lent { 0o037 } else { 0o077 } {
         0 => Ok(()),
         _ => Err(format!(

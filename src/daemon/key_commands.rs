@@ -10,6 +10,9 @@ use crate::cli::{Command, Invocation};
 use crate::db::schema;
 use crate::vault::{self, Sealed, Vault};
 use serde_json::json;
+use std::os::unix::fs::{MetadataExt, chown};
+
+const LOCK: &str = "key.lock";
 
 /// See [`Command`].
 pub const COMMANDS: &[Command] = &[
@@ -35,8 +38,10 @@ fn rotate(asked: &Invocation) -> Result<u8> {
         return Err(Error::new(Kind::Config, "master_key", say));
     }
     let path = &config.master_key_file;
-    let old = vault::read_master_key(path)?;
-    let _alone = lock(&config.data_dir, "key.lock")?;
+    let service = std::fs::metadata(&config.data_dir)?;
+    let old = vault::read_master_key_of(path, Some(service.gid()))?;
+    let _alone = lock(&config.data_dir, LOCK)?;
+    chown(config.data_dir.join(LOCK), Some(service.uid()), Some(service.gid()))?; // root leaves nothing of its own there
     let db = schema::STATE_DB.open(&config.data_dir)?;
     let vault = Vault::open(&db, &old)?;
     let digits = vault::new_master_key();

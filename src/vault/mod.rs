@@ -158,6 +158,11 @@ pub fn fits(conn: &Conn, master: &Secret) -> Result<()> {
 /// Reads the master key: 32 raw bytes or 64 hex digits. Error: the file is readable by others (unless a systemd
 /// credential) or malformed.
 pub fn read_master_key(path: &Path) -> Result<Secret> {
+    read_master_key_of(path, None)
+}
+
+/// The same, read by root for the service with this group.
+pub fn read_master_key_of(path: &Path, service: Option<u32>) -> Result<Secret> {
     let shown = path.display();
     let config = |say: String| Error::new(Kind::Config, "master_key", say);
     if let Err(e) = std::fs::metadata(path) {
@@ -165,7 +170,7 @@ pub fn read_master_key(path: &Path) -> Result<Secret> {
             "The master key {shown} cannot be read: {e}. Make one with `lamplighter encrypt-keygen --out {shown}`."
         )));
     }
-    file::check_secret(path).map_err(|say| config(format!("The master key {say}")))?;
+    file::check_secret_of(path, service).map_err(|say| config(format!("The master key {say}")))?;
     let bytes =
         file::read_limited(path, 200).map_err(|e| config(format!("The master key {shown} cannot be read: {e}.")))?;
     parse_master_key(bytes).ok_or_else(|| {

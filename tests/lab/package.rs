@@ -151,6 +151,11 @@ fn a_house_from_the_package_is_the_same_after_a_purge_and_a_restore() {
     assert!(file.starts_with("/var/backups/lamplighter/"), "{file}");
     on(host, "lamplighter key rotate && systemctl restart lamplighter");
     is_up(host);
+    assert_eq!(on(host, strangers), "");
+    assert_eq!(
+        on(host, "stat -c '%a %U:%G' /etc/lamplighter/master.key"),
+        "640 root:lamplighter"
+    );
     let before = ask(host, "GET", "/api/servers", &sign_in(host), &Value::Null);
 
     // The key of the backup is the one from before the rotation; of a later backup the present one.
