@@ -287,10 +287,10 @@ fn unpack_archive(mut from: impl Read, folder: &Path) -> Result<Unpacked> {
             return Err(damaged(format!("{} is not as it was written", part.name)));
         }
         tar::skip_padding(&mut from, part.size).map_err(damaged)?;
-        if known.is_some() {
-            if let Some(what) = db::damage(&path)? {
-                return Err(damaged(format!("{}: {what}", part.name)));
-            }
+        if known.is_some()
+            && let Some(what) = db::damage(&path)?
+        {
+            return Err(damaged(format!("{}: {what}", part.name)));
         }
     }
     for database in schema::DATABASES {

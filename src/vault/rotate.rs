@@ -119,8 +119,7 @@ pub fn end_reseal(tx: &Tx, vault: &Vault, columns: &[&Sealed]) -> Result<()> {
     }
     let rows = queries::all(tx)?;
     let newest = vault.newest()?.0;
-    let old = rows
-        .iter()
-        .filter(|row| row.purpose == SECRETS && row.id != i64::from(newest));
-    old.map(|row| queries::remove(tx, row.id)).collect()
+    rows.iter()
+        .filter(|row| row.purpose == SECRETS && row.id != i64::from(newest))
+        .try_for_each(|row| queries::remove(tx, row.id))
 }
