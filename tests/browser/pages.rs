@@ -156,6 +156,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/audit",
         "/schedules",
         "/schedules?edit=1",
+        "/backups",
+        "/doctor",
     ];
     for view in ["desktop", "phone"] {
         for scheme in ["light", "dark"] {
