@@ -440,6 +440,7 @@ mod tests {
             "api.",
             "docs.kind.",
             "docs.right.",
+            "doctor.",
         ]; // looked up by data, not by a template
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {
