@@ -4,7 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{Client, House, Who};
+use common::{ADMIN, Client, House, Who};
 use lamplighter::audit::{self, By, Snapshot};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::vault::{self, Vault};
@@ -33,7 +33,7 @@ fn main() {
     house.start();
 
     let admin = house.admin();
-    let page = Client::new(house.address).by(Who::cookie(&house.sign_in("admin", &house.password), house.address));
+    let page = Client::new(house.address).by(Who::cookie(&house.sign_in(ADMIN, &house.password), house.address));
     let middle = admin.get(&format!("/api/audit/{}", rows / 2)).is(200);
     let ts = middle["ts"].as_str().unwrap();
     for (what, client, path) in [
