@@ -196,9 +196,10 @@ fn no_paste_makes_the_judge_fall_and_nothing_damaged_passes() {
         if let Ok(judged) = certificates::check_pair(&chain, &Secret::new(key), now) {
             // Damage between the blocks passes, and of a whole block, and in the topmost certificate when it no longer
             // says that it signed itself: nobody is there to vouch for that one.
-            assert_eq!(judged.sha256, good.sha256);
             let (known, read) = (ders(&good.chain), ders(&judged.chain));
             let proved = &read[..read.len() - 1];
+            // Where the paste was cut behind the first certificate, that one is the topmost.
+            assert!(proved.is_empty() || judged.sha256 == good.sha256, "round {round}");
             assert_eq!(proved, &known[..proved.len()], "round {round}");
             passed += 1;
         }
