@@ -109,9 +109,11 @@ CREATE TABLE audit (
   substr(object, 1, instr(object || ' ', ' ') + instr(substr(object, instr(object || ' ', ' ') + 1) || ' ', ' ') - 1)
 ) VIRTUAL) STRICT;
 
-CREATE INDEX audit_action ON audit (action, at);
+CREATE INDEX audit_action ON audit (action, at, object_kind, ip);
 
-CREATE INDEX audit_actor ON audit (actor, at);
+CREATE INDEX audit_actor ON audit (actor, at, object_kind, ip);
+
+CREATE INDEX audit_actor_action ON audit (actor, action, at, object_kind, ip);
 
 CREATE INDEX audit_at ON audit (at);
 

@@ -198,26 +198,33 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Matches of one filter that are counted, to find the one that leaves the fewest.
-const COUNTED: i64 = 1_000;
+/// One filter: a column, its index, what one of its matches costs when the others are asked of it, and the value.
+type Given = (&'static str, &'static str, i64, String);
+
+/// Of an index that has the other filters' columns.
+const COVERED: i64 = 1;
+/// Of one whose rows are read for them.
+const READ: i64 = 20;
+/// Filters are compared up to this cost.
+const COST_MAX: i64 = 10_000;
 
 /// The rows that fit behind `from`, the newest first, `limit` at most.
 pub fn page(conn: &Conn, filter: &Filter, from: Option<Cursor>, limit: usize) -> Result<Page> {
-    let mut given: Vec<(&str, &str, String)> = Vec::new();
+    let mut given: Vec<Given> = Vec::new();
     let object = filter.object.replace(['/', ':'], " ");
     let mut words = object.split_whitespace();
     match (words.next(), words.next()) {
-        (Some(kind), Some(id)) => given.push(("object_ref", "audit_object_ref", format!("{kind} {id}"))),
-        (Some(kind), None) => given.push(("object_kind", "audit_object_kind", kind.into())),
+        (Some(kind), Some(id)) => given.push(("object_ref", "audit_object_ref", READ, format!("{kind} {id}"))),
+        (Some(kind), None) => given.push(("object_kind", "audit_object_kind", READ, kind.into())),
         _ => {}
     }
-    for (column, index, value) in [
-        ("action", "audit_action", &filter.action),
-        ("actor", "audit_actor", &filter.actor),
-        ("ip", "audit_ip", &filter.ip),
+    for (column, index, cost, value) in [
+        ("action", "audit_action", COVERED, &filter.action),
+        ("actor", "audit_actor", COVERED, &filter.actor),
+        ("ip", "audit_ip", READ, &filter.ip),
     ] {
         if !value.is_empty() {
-            given.push((column, index, value.clone()));
+            given.push((column, index, cost, value.clone()));
         }
     }
     let since = filter.since.unwrap_or(Ms::MIN);
@@ -228,54 +235,26 @@ pub fn page(conn: &Conn, filter: &Filter, from: Option<Cursor>, limit: usize) ->
     });
     let until = until.min(from.at);
 
-    let mut index = "audit_at";
-    if let [(_, only, _)] = &given[..] {
-        index = only;
-    } else {
-        let mut fewest = i64::MAX;
-        for (column, its, value) in &given {
-            let sql = format!(
-                "SELECT count(*) FROM (SELECT 1 FROM audit INDEXED BY {its}
-                 WHERE {column} = ?1 AND at BETWEEN ?2 AND ?3 LIMIT {COUNTED})"
-            );
-            let count: i64 = conn
-                .prepare_cached(&sql)?
-                .query_row(params![value, since, until], |r| r.get(0))?;
-            if count < fewest {
-                (index, fewest) = (its, count);
-            }
-        }
-    }
-
+    let index = cheapest(conn, &given, since, until)?;
     let mut wheres = String::from("at BETWEEN ?1 AND ?2 AND (at < ?3 OR seq < ?4)");
     let mut values: Vec<Stored> = [since, until, from.at, from.seq].map(Stored::Integer).into();
-    for (column, _, value) in given {
+    for (column, _, _, value) in given {
         values.push(Stored::Text(value));
         wheres.push_str(&format!(" AND {column} = ?{}", values.len()));
     }
-    let patterns: Vec<_> = patterns(&filter.q)
-        .into_iter()
-        .map(|pattern| {
-            values.push(Stored::Text(pattern));
-            values.len()
-        })
-        .collect();
-    if !patterns.is_empty() {
-        let any = SEARCHED
-            .iter()
-            .flat_map(|column| patterns.iter().map(move |n| format!(r"{column} LIKE ?{n} ESCAPE '\'")));
-        wheres.push_str(&format!(" AND ({})", any.collect::<Vec<_>>().join(" OR ")));
-    }
-    values.push(Stored::Integer(limit as i64 + 1));
-    let sql = format!(
-        "SELECT {COLUMNS} FROM audit INDEXED BY {index} WHERE {wheres} ORDER BY at DESC, seq DESC LIMIT ?{}",
-        values.len()
-    );
+    let sql = format!("SELECT {COLUMNS} FROM audit INDEXED BY {index} WHERE {wheres} ORDER BY at DESC, seq DESC");
     let mut statement = conn.prepare_cached(&sql)?;
     let values: Vec<&dyn ToSql> = values.iter().map(|v| v as &dyn ToSql).collect();
-    let mut rows: Vec<Row> = statement
-        .query_map(&values[..], read)?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut found = statement.query(&values[..])?;
+    let needle = Needle::new(&filter.q);
+    let mut rows = Vec::new();
+    while rows.len() <= limit
+        && let Some(r) = found.next()?
+    {
+        if needle.as_ref().map_or(Ok(true), |needle| needle.stands_in(r))? {
+            rows.push(read(r)?);
+        }
+    }
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| Cursor {
@@ -285,40 +264,85 @@ pub fn page(conn: &Conn, filter: &Filter, from: Option<Cursor>, limit: usize) ->
     Ok(Page { rows, next })
 }
 
-/// The longest first: most rows are dropped after the last.
-const SEARCHED: [&str; 10] = [
-    "object",
-    "detail",
-    "before",
-    "after",
-    "actor",
-    "action",
-    "ip",
-    "via",
-    "request_id",
-    "client_request_id",
-];
+/// The index by which the fewest rows are looked at.
+fn cheapest(conn: &Conn, given: &[Given], since: Ms, until: Ms) -> Result<&'static str> {
+    if let [(_, only, ..)] = given {
+        return Ok(only);
+    }
+    let of = |name: &str| given.iter().find(|(column, ..)| *column == name);
+    let both = of("actor").zip(of("action"));
+    let pair = both.map(|(actor, action)| ("audit_actor_action", COVERED, vec![actor, action]));
+    let single = given.iter().map(|one| (one.1, one.2, vec![one]));
+    let mut best = ("audit_at", i64::MAX);
+    for (index, each, filters) in pair.into_iter().chain(single) {
+        let mut wheres = String::from("at BETWEEN ?1 AND ?2");
+        let mut values: Vec<&dyn ToSql> = vec![&since, &until];
+        for (column, _, _, value) in filters {
+            values.push(value);
+            wheres.push_str(&format!(" AND {column} = ?{}", values.len()));
+        }
+        let most = COST_MAX / each;
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM audit INDEXED BY {index} WHERE {wheres} LIMIT {most})");
+        let count: i64 = conn.prepare_cached(&sql)?.query_row(&values[..], |r| r.get(0))?;
+        // Of those that leave too many, one with the others' columns.
+        if count * each + each < best.1 {
+            best = (index, count * each + each);
+        }
+    }
+    Ok(best.0)
+}
 
-/// Patterns of LIKE for this text anywhere. LIKE knows the cases of ASCII only: others are asked for one by one.
-fn patterns(q: &str) -> Vec<String> {
-    let q = q.trim();
-    if q.is_empty() {
-        return Vec::new();
+/// Columns that a search looks in, by their places in [`COLUMNS`]; the longest first.
+const SEARCHED: [usize; 10] = [5, 6, 11, 12, 2, 4, 3, 10, 7, 9];
+
+/// What is searched for, in small letters of whatever alphabet.
+struct Needle {
+    text: String,
+    chars: Vec<char>,
+}
+
+impl Needle {
+    /// `None`: nothing is searched for.
+    fn new(q: &str) -> Option<Needle> {
+        let text = q.trim().to_lowercase();
+        let chars = text.chars().collect();
+        (!text.is_empty()).then_some(Needle { text, chars })
     }
-    let mut all = vec![q.to_string()];
-    if !q.is_ascii() {
-        let mut chars = q.chars();
-        let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-        all.extend([
-            q.to_lowercase(),
-            q.to_uppercase(),
-            first + &chars.as_str().to_lowercase(),
-        ]);
+
+    fn stands_in(&self, r: &rusqlite::Row) -> rusqlite::Result<bool> {
+        for at in SEARCHED {
+            if let ValueRef::Text(bytes) = r.get_ref(at)?
+                && self.is_in(bytes)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    all.sort();
-    all.dedup();
-    let escaped = |q: String| q.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
-    all.into_iter().map(|q| format!("%{}%", escaped(q))).collect()
+
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        if self.text.is_ascii() {
+            return self.is_in_ascii(bytes);
+        }
+        !bytes.is_ascii() && self.is_in_chars(&String::from_utf8_lossy(bytes))
+    }
+
+    fn is_in_ascii(&self, bytes: &[u8]) -> bool {
+        let needle = self.text.as_bytes();
+        let (small, large) = (needle[0], needle[0].to_ascii_uppercase());
+        let begins = bytes.iter().enumerate().filter(|(_, b)| **b == small || **b == large);
+        begins
+            .filter_map(|(at, _)| bytes.get(at..at + needle.len()))
+            .any(|part| part.eq_ignore_ascii_case(needle))
+    }
+
+    fn is_in_chars(&self, text: &str) -> bool {
+        let mut begins = (text.char_indices()).filter(|(_, c)| c.to_lowercase().next() == Some(self.chars[0]));
+        begins.any(|(at, _)| {
+            let rest = text[at..].chars().flat_map(char::to_lowercase);
+            rest.take(self.chars.len()).eq(self.chars.iter().copied())
+        })
+    }
 }
 
 /// Values to choose from.
@@ -349,4 +373,38 @@ pub fn actors(conn: &Conn) -> Result<Vec<String>> {
 /// Every kind of thing.
 pub fn object_kinds(conn: &Conn) -> Result<Vec<String>> {
     distinct(conn, "object_kind")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_finds_parts_in_whatever_case_and_has_no_wildcards() {
+        let found = |q: &str, text: &str| Needle::new(q).unwrap().is_in(text.as_bytes());
+        for (q, text) in [
+            ("web", "the WEB-1"),
+            ("EB-1", "web-1"),
+            ("100%_ok", "is 100%_OK"),
+            ("заметка", "ЗАМЕТКА 4"),
+            ("ЗАМЕТКА", "Заметка"),
+            ("тКа 4", "см. Заметка 4!"),
+            ("магазин shop", "Магазин SHOP"),
+            ("shop", "магазин Shop"),
+            (" x ", "ax"),
+        ] {
+            assert!(found(q, text), "{q} in {text}");
+        }
+        for (q, text) in [
+            ("web-1", "web-"),
+            ("w_b", "web"),
+            ("%", "web"),
+            ("заметка", "Заметк"),
+            ("я", ""),
+            ("web", ""),
+        ] {
+            assert!(!found(q, text), "{q} in {text}");
+        }
+        assert!(Needle::new("  ").is_none());
+    }
 }

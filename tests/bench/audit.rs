@@ -149,7 +149,7 @@ fn fill(house: &House, rows: usize) {
                 let notes = if n == rows / 5 {
                     "the-only-one"
                 } else {
-                    "front of the shop"
+                    "front of the shop, витрина магазина"
                 };
                 let stood = [(22, "old"), (2222, notes)].map(|(port, notes)| {
                     let values = [("ssh_port", json!(port)), ("description", json!(notes))];
