@@ -5,11 +5,9 @@
 use super::{Actor, Origin, Proof, SignIn, queries};
 use crate::base::clock::{self, HOUR, MINUTE, Ms};
 use crate::base::error::Result;
-use crate::base::log;
-use crate::base::random;
+use crate::base::{log, random, text};
 use crate::db::{Conn, Db, Tx};
 use crate::settings::Setting;
-use ring::digest;
 
 /// `session.idle_minutes`: longest time without use. A use is remembered to [`SEEN_STEP`], so less would end by chance.
 pub const IDLE: Setting = Setting::of_number("session.idle_minutes", (10, 43_200), 720, "min");
@@ -42,7 +40,7 @@ const SEEN_STEP: Ms = 5 * MINUTE;
 pub(super) type Hash = Vec<u8>;
 
 pub(super) fn hash(token: &str) -> Hash {
-    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+    text::sha256(token.as_bytes()).to_vec()
 }
 
 /// Starts a session. Returns the cookie's value, which is not stored.

@@ -133,11 +133,6 @@ fn base64(bytes: &[u8]) -> String {
     text::base64(bytes).trim_end_matches('=').to_string()
 }
 
-fn unbase64(unpadded: &str) -> Option<Vec<u8>> {
-    let missing = (4 - unpadded.len() % 4) % 4;
-    text::unbase64(&format!("{unpadded}{}", &"==="[..missing]))
-}
-
 /// Where the n-th chunk's nonce comes from: a counter of 11 bytes, and 1 with the last.
 struct Chunks {
     key: LessSafeKey,
@@ -274,12 +269,12 @@ impl<R: Read> Opener<R> {
                        age --decrypt --identity KEYFILE FILE | lamplighter restore --file -";
             return Err(Error::new(Kind::Forbidden, "backup_recipient", say));
         };
-        let salt = unbase64(salt).ok_or_else(malformed)?;
+        let salt = text::unbase64(salt).ok_or_else(malformed)?;
         let iterations: u32 = iterations.parse().map_err(|_| malformed())?;
         if iterations == 0 || iterations > 10 * ITERATIONS {
             return Err(malformed());
         }
-        let mut body = unbase64(body).filter(|b| b.len() == 32).ok_or_else(malformed)?;
+        let mut body = text::unbase64(body).filter(|b| b.len() == 32).ok_or_else(malformed)?;
         let wrong = || {
             Error::new(
                 Kind::Forbidden,
@@ -290,7 +285,10 @@ impl<R: Read> Opener<R> {
         let file_key = cipher(&passphrase_key(passphrase, &salt, iterations)?)?
             .open_in_place(Nonce::assume_unique_for_key([0; NONCE_LEN]), Aad::empty(), &mut body)
             .map_err(|_| wrong())?;
-        let mac = end.strip_prefix("--- ").and_then(unbase64).ok_or_else(malformed)?;
+        let mac = end
+            .strip_prefix("--- ")
+            .and_then(text::unbase64)
+            .ok_or_else(malformed)?;
         let signed = &header[..header.len() - end.len() - 1 + 3];
         hmac::verify(&header_key(file_key)?, signed.as_bytes(), &mac).map_err(|_| malformed())?;
         let mut nonce = [0; 16];

@@ -2,6 +2,18 @@
 
 use std::fmt::Write;
 
+/// SHA-256 (FIPS 180-4).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// Are two random tokens the same? Compared by their hashes, so that the time it takes tells nothing about either.
+pub fn is_same_token(one: &str, other: &str) -> bool {
+    sha256(one.as_bytes()) == sha256(other.as_bytes())
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {

@@ -12,13 +12,13 @@ use crate::base::exposition::{CONTENT_TYPE, Text};
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shape::described;
+use crate::base::text;
 use crate::features::house::remote_store;
 use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
 use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
-use ring::digest;
 
 /// Routes.
 pub const ROUTES: &[Route] = &[
@@ -99,7 +99,7 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 fn hash_of(token: &str) -> Vec<u8> {
-    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+    text::sha256(token.as_bytes()).to_vec()
 }
 
 /// Creates a scrape token, shown once; the previous one is revoked.

@@ -10,8 +10,8 @@ use crate::audit::{self, By, Snapshot};
 use crate::base::clock::{self, DAY, Ms, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{Id, User};
-use crate::base::random;
 use crate::base::secret::Secret;
+use crate::base::{random, text};
 use crate::db::{Conn, Tx};
 use crate::settings::SITE_PUBLIC_URL;
 use crate::vault::password;
@@ -84,10 +84,8 @@ fn put_invite(tx: &Tx, id: Id<User>) -> Result<String> {
     Ok(token)
 }
 
-fn digest(token: &str) -> Vec<u8> {
-    ring::digest::digest(&ring::digest::SHA256, token.as_bytes())
-        .as_ref()
-        .to_vec()
+fn digest(token: &str) -> [u8; 32] {
+    text::sha256(token.as_bytes())
 }
 
 /// The link with the token in its query, which is never logged; only a path while `site.public_url` is not set.

@@ -16,7 +16,7 @@ use crate::audit;
 use crate::base::clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
-use crate::base::{file, log, random};
+use crate::base::{file, log, random, text};
 use crate::events::outbox;
 use crate::feature::Feature;
 use crate::http::guard;
@@ -238,9 +238,7 @@ pub fn register_first(app: &App, login: &str, password: &Secret, token: &str, re
         return Err(accounts::closed());
     }
     let attempt = app.throttle.admit(NOBODYS, &request.ip, Known::No)?;
-    let digest = |t: &str| ring::digest::digest(&ring::digest::SHA256, t.as_bytes());
-    let is_right = |wanted: String| digest(&wanted).as_ref() == digest(token.trim()).as_ref();
-    if !stored_setup_token(app).is_some_and(is_right) {
+    if !stored_setup_token(app).is_some_and(|wanted| text::is_same_token(&wanted, token.trim())) {
         attempt.failed();
         return Err(Error::new(
             Kind::Forbidden,

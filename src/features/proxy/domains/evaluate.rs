@@ -52,7 +52,7 @@ fn site_path(name: &str) -> String {
 
 /// SHA-256 of a file, hex.
 pub fn sum(text: &str) -> String {
-    text::hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+    text::hex(&text::sha256(text.as_bytes()))
 }
 
 impl ServerPlan {

@@ -9,10 +9,9 @@
 use crate::base::error::{Error, Result};
 use crate::base::host::Host;
 use crate::base::nginx::{Directive, block, line, parse, print};
-use crate::base::text::hex;
+use crate::base::text::{self, hex};
 use crate::features::proxy::upstreams::Target;
 use crate::provision::site::{Http2, Nginx, Proof, WEBROOT, target_file};
-use ring::digest::{SHA256, digest};
 use std::net::{IpAddr, SocketAddr};
 
 /// Parameters of a vhost.
@@ -177,7 +176,7 @@ pub fn proof_in(text: &str) -> Option<Proof> {
 const PROOF_DIR: &str = Proof::DIR;
 
 fn sha256(text: &str) -> String {
-    hex(digest(&SHA256, text.as_bytes()).as_ref())
+    hex(&text::sha256(text.as_bytes()))
 }
 
 /// Checks the grammars again: accepted values cannot be misread by nginx.
