@@ -55,13 +55,19 @@ pub struct Part {
 }
 
 /// A folder for what is not finished. Removed with everything in it.
-struct Workshop(PathBuf);
+struct Workshop(PathBuf, #[expect(dead_code, reason = "held: see `sweep`")] Option<File>);
+
+/// In a workshop: locked while somebody works there.
+const IN_USE: &str = "in-use";
 
 impl Workshop {
     fn beside(folder: &Path) -> Result<Workshop> {
         let path = folder.join(format!(".backup-{}", random::name()));
         file::private_dir(&path)?;
-        Ok(Workshop(path))
+        let in_use = file::create_new(&path.join(IN_USE))?;
+        // Where files cannot be locked, what is left over is known by its age.
+        let lock = in_use.try_lock().is_ok().then_some(in_use);
+        Ok(Workshop(path, lock))
     }
 }
 
@@ -75,21 +81,16 @@ impl Drop for Workshop {
 fn sweep(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        let path = entry.path();
         let is_old = || {
-            let age = entry
-                .metadata()
-                .and_then(|m| m.modified())
-                .ok()
-                .and_then(|at| at.elapsed().ok());
+            let made = entry.metadata().and_then(|m| m.modified()).ok();
+            let age = made.and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > clock::Duration::from_secs(24 * 3600))
         };
-        if entry.file_name().to_string_lossy().starts_with(".backup-") && is_old() {
-            let path = entry.path();
-            let _ = if path.is_dir() {
-                fs::remove_dir_all(path)
-            } else {
-                fs::remove_file(path)
-            };
+        let is_left = || File::open(path.join(IN_USE)).is_ok_and(|in_use| in_use.try_lock().is_ok());
+        let is_workshop = entry.file_name().to_string_lossy().starts_with(".backup-") && path.is_dir();
+        if is_workshop && (is_left() || is_old()) {
+            let _ = fs::remove_dir_all(path); // the next one tries again
         }
     }
     Ok(())

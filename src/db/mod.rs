@@ -162,21 +162,24 @@ const COPY_PAGES: i32 = 1024;
 const IDLE_READERS: usize = 4;
 
 impl Db {
-    /// Opens or creates the file and migrates it. Errors: the disk, the file, a newer schema.
+    /// Opens or creates the file and migrates it. Errors: the disk, the file, a newer schema, no room for the upgrade.
     pub fn open(path: &Path, durability: Durability, steps: &[migrate::Step]) -> Result<Db> {
+        let db = Db::attach(path, durability)?;
+        migrate::check_room(db.folder(), db.needs(steps)?)?;
+        db.upgrade(steps)?;
+        Ok(db)
+    }
+
+    /// Opens or creates the file as it is. Errors: the disk, the file.
+    fn attach(path: &Path, durability: Durability) -> Result<Db> {
         let reserve = Reserve::beside(path);
-        let open = || -> Result<_> {
-            let mut writer = connect(path, durability, true)?;
-            migrate::run(&mut writer, path, steps)?;
-            Ok((writer, connect(path, durability, false)?))
-        };
+        let open = || -> Result<_> { Ok((connect(path, durability, true)?, connect(path, durability, false)?)) };
         let opened = match open() {
             // SQLite needs some kB beside the file even to read.
             Err(e) if e.code == DISK_FULL && reserve.give_up() => open(),
             opened => opened,
         };
         let (writer, watcher) = opened?;
-        reserve.is_there();
         let file = Arc::new(File {
             path: path.into(),
             durability,
@@ -188,6 +191,26 @@ impl Db {
             file_errors: Mutex::default(),
         });
         Ok(Db { file, lens: None })
+    }
+
+    /// As [`migrate::needs`].
+    fn needs(&self, steps: &[migrate::Step]) -> Result<u64> {
+        migrate::needs(&lock(&self.file.writer), self.path(), steps)
+    }
+
+    fn upgrade(&self, steps: &[migrate::Step]) -> Result<()> {
+        let run = || migrate::run(&mut lock(&self.file.writer), self.path(), steps);
+        match run() {
+            // A new file; an old one has asked for its room.
+            Err(e) if e.code == DISK_FULL && self.file.reserve.give_up() => run()?,
+            done => done?,
+        }
+        self.file.reserve.is_there();
+        Ok(())
+    }
+
+    fn folder(&self) -> &Path {
+        self.path().parent().unwrap_or(Path::new("."))
     }
 
     /// The same file, read through this.
@@ -499,7 +522,7 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     // is bound, which costs more than running it (sqlite.org/c3ref/c_dbconfig_defensive.html, QPSG).
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(told)?;
-    conn.busy_timeout(Duration::from_secs(5)).map_err(told)?;
+    conn.busy_timeout(migrate::BUSY).map_err(told)?;
     // Small page cache: the kernel caches the file anyway.
     let cache_kib = if write { 1024 } else { 128 };
     let synchronous = if durability == Durability::Full {

@@ -14,6 +14,7 @@ pub mod dice;
 pub mod door;
 pub mod inputs;
 pub mod lab;
+pub mod shim;
 
 pub use browser::{Browser, Page};
 pub use client::{Answer, Client, Event, Sse, Who};
@@ -633,7 +634,7 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Processes that work in this folder or below: that is where `ssh` is started.
-fn working_in(dir: &Path) -> Vec<String> {
+pub fn working_in(dir: &Path) -> Vec<String> {
     let mut out = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
         if fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir)) {

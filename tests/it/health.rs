@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 const BINARY: &str = env!("CARGO_BIN_EXE_lamplighter");
 
 /// A small disk of its own: a shell in its own mount namespace, which does what it is told.
-struct SmallDisk {
-    dir: Folder,
+pub struct SmallDisk {
+    pub dir: Folder,
     shell: Daemon,
 }
 
@@ -28,7 +28,7 @@ impl Drop for SmallDisk {
 
 impl SmallDisk {
     /// `None` without the permission to mount.
-    fn new(mib: u32) -> Option<SmallDisk> {
+    pub fn new(mib: u32) -> Option<SmallDisk> {
         let dir = Folder::new();
         let script = format!(
             "mount -t tmpfs -o mode=700,size={mib}m small {path} && echo mounted now && \
@@ -51,7 +51,7 @@ impl SmallDisk {
     }
 
     /// Does something and waits until it is done.
-    fn run(&mut self, line: &str, mark: &str) {
+    pub fn run(&mut self, line: &str, mark: &str) {
         self.shell.tell(Some(&format!("{line}; echo {mark}: $?")));
         assert_eq!(
             self.shell.word_after(&format!("{mark}: ")),
