@@ -81,7 +81,12 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "LOG_LEVEL",
         default: "info",
-        help: "debug, info, warning or error.",
+        help: "debug, info, warning, error or critical.",
+    },
+    Key {
+        name: "LOG_FILE",
+        default: "",
+        help: "A file that the log is written to as well; five of 10 MB are kept.",
     },
     Key {
         name: "JSON_LOGS",
@@ -193,6 +198,8 @@ pub struct Config {
     pub log_level: Level,
     /// Log as one JSON object per line.
     pub json_logs: bool,
+    /// Where a daemon writes its log as well as to stderr.
+    pub log_file: Option<PathBuf>,
     /// A Telegram bot's token and its chats, as written.
     pub telegram: Option<(Secret, String)>,
     /// Keys of the file that are ignored, each with the reason.
@@ -404,9 +411,10 @@ impl Config {
             "info" => Level::Info,
             "warning" | "warn" => Level::Warning,
             "error" => Level::Error,
+            "critical" => Level::Critical,
             other => {
                 wrong.push(format!(
-                    "{}: “{other}” is not one of debug, info, warning, error.",
+                    "{}: “{other}” is not one of debug, info, warning, error, critical.",
                     place("LOG_LEVEL")
                 ));
                 Level::Info
@@ -435,6 +443,7 @@ impl Config {
             workers,
             log_level,
             json_logs,
+            log_file: given("LOG_FILE").map(|path| absolute(&path)),
             telegram,
             notes: Vec::new(),
         }

@@ -3,8 +3,11 @@
 //! [`super::redact`] first.
 
 use super::clock;
+use super::log_file::LogFile;
 use std::io::Write;
 use std::panic::PanicHookInfo;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Severity of a line.
@@ -18,16 +21,24 @@ pub enum Level {
     Warning,
     /// A failure.
     Error,
+    /// A failure after which nothing is as it should be: a damaged file, a process that gives up.
+    Critical,
 }
 
 static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
 static AS_JSON: AtomicBool = AtomicBool::new(false);
+static FILE: OnceLock<LogFile> = OnceLock::new();
 
 /// Sets the minimum level and the format. Called once at start.
 pub fn init(least: Level, as_json: bool) {
     LEAST.store(least as u8, Ordering::Relaxed);
     AS_JSON.store(as_json, Ordering::Relaxed);
     std::panic::set_hook(Box::new(panicked));
+}
+
+/// From now on lines go into this file as well (see [`LogFile`]). Called once, by a daemon that starts.
+pub fn also_to(path: PathBuf) {
+    let _ = FILE.set(LogFile::new(path)); // a second one would be a second daemon in this process
 }
 
 /// Logs a panic as one line instead of the several that Rust would write.
@@ -52,9 +63,9 @@ pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) 
     if !enabled(level) {
         return;
     }
-    let name = ["DEBUG", "INFO", "WARNING", "ERROR"][level as usize];
+    let name = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"][level as usize];
     let at = clock::rfc3339(clock::now());
-    let text = if AS_JSON.load(Ordering::Relaxed) {
+    let mut text = if AS_JSON.load(Ordering::Relaxed) {
         let mut object = serde_json::Map::new();
         for (key, value) in [
             ("ts", at.as_str()),
@@ -75,8 +86,12 @@ pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) 
         }
         text
     };
+    text.push('\n');
     // stderr is closed: there is nowhere to report that.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    if let Some(Err(e)) = FILE.get().map(|file| file.write(text.as_bytes())) {
+        let _ = writeln!(std::io::stderr().lock(), "{at} ERROR log the log file is not written error={}", escape(&e));
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -104,4 +119,9 @@ pub fn warning(target: &str, message: &str, fields: &[(&str, &str)]) {
 /// Logs at level `ERROR`.
 pub fn error(target: &str, message: &str, fields: &[(&str, &str)]) {
     line(Level::Error, target, message, fields);
+}
+
+/// Logs at level `CRITICAL`.
+pub fn critical(target: &str, message: &str, fields: &[(&str, &str)]) {
+    line(Level::Critical, target, message, fields);
 }

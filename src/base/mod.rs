@@ -27,6 +27,7 @@ pub mod lines;
 pub mod redact;
 pub mod process;
 pub mod ration;
+pub mod log_file;
 pub mod log;
 pub mod notify;
 pub mod pulse;

@@ -98,7 +98,7 @@ impl Asked {
         self.misses += 1;
         log::error("daemon", "the daemon's own listening address does not answer", &[]);
         if self.misses >= MISSES_MAX {
-            log::error("daemon", "giving up; the service manager restarts the daemon", &[]);
+            log::critical("daemon", "giving up; the service manager restarts the daemon", &[]);
             std::process::exit(70); // EX_SOFTWARE
         }
         false

@@ -54,6 +54,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT. `ready` is called with the addresses when requests are answered. Errors:
 /// configuration, port in use, data folder in use.
 pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> Result<()> {
+    if let Some(path) = &app.config.log_file {
+        log::also_to(path.clone());
+    }
     let mut signals = sys::signal_pipe()?;
     let watch = (mode != ProcessMode::Both)
         .then(|| Services::start(&app, [&COMMIT_WATCH]))

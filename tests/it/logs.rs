@@ -6,13 +6,14 @@ use crate::{common, fake};
 use common::*;
 use lamplighter::base::log::{self, Level};
 use serde_json::{Value, json};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
+const LEVELS: [&str; 5] = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 
 /// `2026-11-21T14:36:08.771Z`.
 fn is_time(text: &str) -> bool {
@@ -101,10 +102,26 @@ fn json_logs_are_one_object_a_line() {
 
 #[test]
 fn plain_logs_are_one_line_an_event() {
-    let mut house = House::with(Processes::One, &[("LAMPLIGHTER_LOG_LEVEL", "debug")]);
+    let folder = Folder::new();
+    let file = folder.path().join("logs/lamplighter.log");
+    let settings = [
+        ("LAMPLIGHTER_LOG_LEVEL", "debug"),
+        ("LAMPLIGHTER_LOG_FILE", file.to_str().unwrap()),
+    ];
+    let mut house = House::with(Processes::Two, &settings);
     let failed = live(&house);
     house.stop();
     let said = house.said();
+    // The file has what both processes said.
+    let written = fs::read_to_string(&file).unwrap();
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(String::from).collect();
+        lines.sort();
+        lines
+    };
+    let missing: Vec<String> = sorted(&written).into_iter().filter(|line| !said.contains(line)).collect();
+    assert_eq!(missing, [""; 0]);
+    assert!(failed.iter().all(|id| written.contains(id)) && written.contains(" task "), "{written}");
     for line in said.lines() {
         let mut words = line.split(' ');
         assert!(is_time(words.next().unwrap()), "{line}");

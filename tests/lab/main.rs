@@ -14,6 +14,7 @@ mod first_light;
 mod glances;
 mod lit;
 mod lived_in;
+mod manual;
 mod others;
 mod own_network;
 mod package;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The package of the program that these tests were built with.
-fn package(folder: &Folder) -> PathBuf {
+pub fn package(folder: &Folder) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(here.join("packaging/build-deb"))
         .args(["--binary", env!("CARGO_BIN_EXE_lamplighter")])
@@ -28,7 +28,7 @@ fn package(folder: &Folder) -> PathBuf {
 }
 
 /// Puts bytes into a file of the host.
-fn put(host: &str, path: &str, bytes: &[u8]) {
+pub fn put(host: &str, path: &str, bytes: &[u8]) {
     let on = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/on");
     let mut child = Command::new(on)
         .args(["--direct", host, "sh", "-c", &format!("cat >{path}")])
@@ -67,7 +67,7 @@ fn sign_in(host: &str) -> String {
         .into()
 }
 
-fn is_up(host: &str) {
+pub fn is_up(host: &str) {
     eventually("the daemon answers", || {
         on(host, "curl -s http://127.0.0.1:8080/health || true")
             .contains("\"status\":\"healthy\"")

@@ -85,7 +85,9 @@ const PERIODIC: &[Periodic] = &[
             let mut damage = Vec::new();
             for db in [&app.db, &app.metrics] {
                 if let Some(what) = db.check(cancel)? {
-                    damage.push(format!("{} is damaged: {what}.", db.path().display()));
+                    let what = format!("{} is damaged: {what}.", db.path().display());
+                    log::critical("db", &what, &[]);
+                    damage.push(what);
                 }
             }
             match damage.is_empty() {

@@ -41,6 +41,7 @@ macro_rules! chapters {
 
 chapters! {
     "readme": "README.md",
+    "start": "src/manual/start.md",
     "operations": "src/manual/operations.md",
     "security": "src/manual/security.md",
     "rights": "src/manual/rights.md",

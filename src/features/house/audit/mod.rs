@@ -64,7 +64,7 @@ fn tell(app: &App, broken: Option<Broken>) -> Result<()> {
         let told = outbox::newest_of(tx, [BROKEN, WHOLE])?;
         match &broken {
             Some(broken) => {
-                log::error("audit", "the audit chain is broken", &[("what", &broken.to_string())]);
+                log::critical("audit", "the audit chain is broken", &[("what", &broken.to_string())]);
                 let data = serde_json::json!({ "name": "Lamplighter", "evidence": [broken.to_string()] });
                 outbox::emit(tx, &app.wakes.events, BROKEN, US, &data)
             }
