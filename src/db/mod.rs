@@ -530,8 +530,11 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     } else {
         "NORMAL"
     };
+    // Said to a file that holds something, it would be written down again: by each connection, also on a disk that is full.
+    let pages: i64 = conn.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(told)?;
+    let kind = if pages == 0 { "PRAGMA auto_vacuum=INCREMENTAL;" } else { "" };
     conn.execute_batch(&format!(
-        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
+        "{kind} PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
          PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;
          PRAGMA secure_delete=FAST; PRAGMA cache_size=-{cache_kib}; PRAGMA wal_autocheckpoint=1000;
          PRAGMA query_only={};",

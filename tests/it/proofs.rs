@@ -65,7 +65,7 @@ fn a_house_that_is_killed_at_any_moment_goes_on_and_has_lost_nothing() {
     let mut wanted = server("web", door.port);
     wanted["host_key"] = json!(door.key_line());
     wanted["glances_port"] = json!(glances.port);
-    wanted["poll_interval_s"] = json!(1);
+    wanted["poll_interval_s"] = json!(5);
     let id = house.admin().post("/api/servers", &wanted).is(201)["id"].clone();
     let at_rest = runtime_files(&house);
     let acknowledged = Mutex::new(BTreeSet::new());
@@ -209,10 +209,11 @@ fn threads_that_cannot_be_made_are_missed_and_come_back() {
     let door = Door::new(1);
     let mut wanted = server("web", door.port);
     wanted["host_key"] = json!(door.key_line());
-    let id = house.admin().post("/api/servers", &wanted).is(201)["id"].clone();
+    let admin = house.admin(); // and its connection, which has its thread
+    let id = admin.post("/api/servers", &wanted).is(201)["id"].clone();
     shim.switch_on("no-threads", "");
     // Whatever needs a thread: connections, streams, a task with its ssh.
-    let task = house.admin().post(&format!("/api/servers/{id}/check-ssh"), &json!({})).is(202)["task_id"].as_i64();
+    let task = admin.post(&format!("/api/servers/{id}/check-ssh"), &json!({})).is(202)["task_id"].as_i64();
     let crowd: Vec<_> = (0..50).map(|_| TcpStream::connect(house.address).unwrap()).collect();
     for mut one in &crowd {
         let _ = one.write_all(b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
@@ -272,7 +273,7 @@ fn a_stop_in_the_middle_of_everything_takes_ten_seconds_at_most() {
     let mut wanted = server("web", door.port);
     wanted["host_key"] = json!(door.key_line());
     wanted["glances_port"] = json!(silent.port);
-    wanted["poll_interval_s"] = json!(1);
+    wanted["poll_interval_s"] = json!(5);
     let id = house.admin().post("/api/servers", &wanted).is(201)["id"].clone();
     door.hold_logins();
     let before = door.logins();
