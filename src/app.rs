@@ -159,4 +159,3 @@ fn keep_private(config: &Config) -> Result<()> {
     }
     Ok(())
 }
-

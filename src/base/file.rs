@@ -11,7 +11,9 @@ pub fn private_dir(path: &Path) -> Result<()> {
     let make = || {
         let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        missing.iter().try_for_each(|folder| File::open(above(folder))?.sync_all())?;
+        missing
+            .iter()
+            .try_for_each(|folder| File::open(above(folder))?.sync_all())?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
     };
     make().map_err(|e: std::io::Error| Error::internal(format!("folder {}: {e}", path.display())))

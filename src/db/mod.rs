@@ -104,8 +104,8 @@ const SHRINK_PAGES: u32 = 500;
 const PART_ROWS: usize = 1_000;
 /// Pause between two of them, so that other writers get their turn.
 const PART_PAUSE: Duration = Duration::from_millis(2);
-/// Time limit of a clean-up; the rest waits for the next one.
-const PARTS_MAX: Duration = Duration::from_secs(15);
+/// Time limit of a clean-up, which a stop waits for; the rest waits for the next one.
+const PARTS_MAX: Duration = Duration::from_secs(5);
 
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for notifications, which must not come
 /// earlier.
@@ -532,7 +532,11 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     };
     // Said to a file that holds something, it would be written down again: by each connection, also on a disk that is full.
     let pages: i64 = conn.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(told)?;
-    let kind = if pages == 0 { "PRAGMA auto_vacuum=INCREMENTAL;" } else { "" };
+    let kind = if pages == 0 {
+        "PRAGMA auto_vacuum=INCREMENTAL;"
+    } else {
+        ""
+    };
     conn.execute_batch(&format!(
         "{kind} PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
          PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;

@@ -1,6 +1,6 @@
 //! The daemon from outside: the real binary on a data folder of its own, and clients of all kinds.
 //!
-//! A [`House`] checks itself when it is dropped: the daemon stops on SIGTERM within 15 s and says 0, leaves no child, no
+//! A [`House`] checks itself when it is dropped: the daemon stops on SIGTERM within 15 s (10 s by proofs.rs) and says 0, leaves no child, no
 //! key file, no socket, and no value that was named as [`House::canary`] stands in any log, output or database file.
 #![allow(
     dead_code,

@@ -16,7 +16,8 @@ impl Shim {
         let folder = Folder::new();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/shim.c");
         let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O2", "-o"]).arg(folder.path().join("shim.so"));
+        cc.args(["-shared", "-fPIC", "-O2", "-o"])
+            .arg(folder.path().join("shim.so"));
         let made = cc.args([source, "-ldl", "-lpthread"]).status();
         assert!(made.expect("a C compiler").success());
         fs::create_dir(folder.path().join("switches")).unwrap();

@@ -331,7 +331,11 @@ impl Told {
             Ok(statement) => statement,
             Err(e) => return Some(format!("corrupt: {e}")),
         };
-        let there: Vec<String> = groups.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+        let there: Vec<String> = groups
+            .query_map([], |r| r.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         let lost = self.groups.iter().find(|(name, is)| there.contains(name) != **is);
         if let Some((name, is_there)) = lost {
             return Some(format!("lost: the group {name} should be there: {is_there}"));
@@ -377,7 +381,7 @@ fn work(house: &House, shim: &Shim, lasts: Duration) {
                     let id = made.is(201)["id"].clone();
                     shim.note(&json!({ "group": name, "is_there": true }).to_string());
                     if n % 3 == 0 {
-                            shim.note(&json!({ "group": name, "is_there": null }).to_string());
+                        shim.note(&json!({ "group": name, "is_there": null }).to_string());
                         assert!(client.delete(&format!("/api/groups/{id}")).status < 300);
                         shim.note(&json!({ "group": name, "is_there": false }).to_string());
                     }
@@ -430,7 +434,10 @@ fn a_power_failure_at_any_moment_takes_nothing_that_was_acknowledged() {
     // From here on: the folder is as it lies there.
     let _ = fs::remove_file(shim.log());
     let before = Folder::new();
-    let copied = std::process::Command::new("cp").args(["-a", &format!("{}/.", house.dir())]).arg(before.path()).status();
+    let copied = std::process::Command::new("cp")
+        .args(["-a", &format!("{}/.", house.dir())])
+        .arg(before.path())
+        .status();
     assert!(copied.unwrap().success());
     let inodes = |folder: &Path| -> Vec<u64> { files(folder).iter().map(|f| fs::metadata(f).unwrap().ino()).collect() };
     let (theirs, names) = (inodes(house.folder.path()), files(house.folder.path()));
@@ -448,7 +455,10 @@ fn a_power_failure_at_any_moment_takes_nothing_that_was_acknowledged() {
         disk.by_inode.clear();
         for (path, file) in live {
             let name = path.replacen(before.path().to_str().unwrap(), house.dir(), 1);
-            let n = names.iter().position(|known| known.to_str() == Some(&name)).expect("as it was copied");
+            let n = names
+                .iter()
+                .position(|known| known.to_str() == Some(&name))
+                .expect("as it was copied");
             disk.by_inode.insert(theirs[n], file.unwrap());
             disk.live.insert(name, file);
         }
@@ -476,7 +486,10 @@ fn a_power_failure_at_any_moment_takes_nothing_that_was_acknowledged() {
             let kind = [Cut::Nothing, Cut::All, Cut::Torn, Cut::Scattered][dice.roll(if is_lying { 1 } else { 4 })];
             let image = Folder::new();
             disk.leave(image.path(), kind, dice);
-            wrong.extend(told.judge(image.path(), house.dir()).map(|what| format!("record {cut}: {what}")));
+            wrong.extend(
+                told.judge(image.path(), house.dir())
+                    .map(|what| format!("record {cut}: {what}")),
+            );
         }
         wrong
     };
@@ -492,7 +505,10 @@ fn a_power_failure_at_any_moment_takes_nothing_that_was_acknowledged() {
         wrong.len(),
     );
     assert_eq!(wrong, [""; 0]);
-    assert!(count(b'A') > 20 && count(b'R') + count(b'L') > 1, "too little was done to say anything");
+    assert!(
+        count(b'A') > 20 && count(b'R') + count(b'L') > 1,
+        "too little was done to say anything"
+    );
     // Were the disk not to do what it is asked, this would be seen.
     let control = [all.len() / 2, all.len()];
     let lost = judged(true, &control, &mut dice);

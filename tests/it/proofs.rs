@@ -27,7 +27,10 @@ fn integrity(house: &House) {
 }
 
 fn count(house: &House, sql: &str) -> i64 {
-    house.database("lamplighter.db").query_row(sql, [], |r| r.get(0)).unwrap()
+    house
+        .database("lamplighter.db")
+        .query_row(sql, [], |r| r.get(0))
+        .unwrap()
 }
 
 /// Names of the files in the runtime folder, without those of the folders there: each process has another.
@@ -60,7 +63,10 @@ fn a_house_that_is_killed_at_any_moment_goes_on_and_has_lost_nothing() {
     let mut house = House::new();
     house
         .admin()
-        .put("/api/settings", &json!({ "backups.at": "never", "backups.rehearse_days": 0, "backups.keep": 2 }))
+        .put(
+            "/api/settings",
+            &json!({ "backups.at": "never", "backups.rehearse_days": 0, "backups.keep": 2 }),
+        )
         .is(200);
     let mut wanted = server("web", door.port);
     wanted["host_key"] = json!(door.key_line());
@@ -139,15 +145,22 @@ fn a_house_that_is_killed_at_any_moment_goes_on_and_has_lost_nothing() {
         assert_eq!([count(&house, audited), count(&house, told)], [names.len() as i64; 2]);
     }
     eventually("no task without an owner, and nothing left of what was killed", || {
-        let running = count(&house, "SELECT count(*) FROM tasks WHERE status IN ('running', 'queued')");
+        let running = count(
+            &house,
+            "SELECT count(*) FROM tasks WHERE status IN ('running', 'queued')",
+        );
         house.last_try();
         (running == 0 && runtime_files(&house) == at_rest).then_some(())
     });
     // A whole backup takes away what is left of the others.
-    let task = house.admin().post("/api/backups", &json!({})).is(202)["task_id"].as_i64().unwrap();
+    let task = house.admin().post("/api/backups", &json!({})).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
     assert_eq!(house.wait_for(task)["status"], "ok");
     let in_backups = fs::read_dir(house.folder.path().join("backups")).unwrap();
-    let names: Vec<_> = in_backups.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<_> = in_backups
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
     let (median, slowest) = (percentile(&mut starts, 50), percentile(&mut starts, 100));
     eprintln!(
@@ -233,7 +246,9 @@ fn threads_that_cannot_be_made_are_missed_and_come_back() {
 
 fn limit_files(house: &House, soft: &str) {
     let pid = house.daemons[0].pid().to_string();
-    let set = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={soft}:")]).status();
+    let set = Command::new("prlimit")
+        .args(["--pid", &pid, &format!("--nofile={soft}:")])
+        .status();
     assert!(set.unwrap().success());
 }
 
@@ -265,6 +280,7 @@ fn files_that_cannot_be_opened_are_missed_and_come_back() {
 }
 
 #[test]
+#[ignore = "waits for whom it gives up: tests/long proofs"]
 fn a_stop_in_the_middle_of_everything_takes_ten_seconds_at_most() {
     // A Glances that never answers, and a server that keeps a login waiting.
     let silent = Fake::new(|_, _| thread::sleep(Duration::from_secs(120)));
@@ -277,11 +293,16 @@ fn a_stop_in_the_middle_of_everything_takes_ten_seconds_at_most() {
     let id = house.admin().post("/api/servers", &wanted).is(201)["id"].clone();
     door.hold_logins();
     let before = door.logins();
-    house.admin().post(&format!("/api/servers/{id}/check-ssh"), &json!({})).is(202);
+    house
+        .admin()
+        .post(&format!("/api/servers/{id}/check-ssh"), &json!({}))
+        .is(202);
     eventually("ssh is at the door", || (door.logins() > before).then_some(()));
     eventually("it is asked", || (!silent.seen().is_empty()).then_some(()));
     let admin = house.admin();
-    let mut streams: Vec<Sse> = (0..8).map(|_| admin.stream("/api/live?of=/api/servers%3Flimit=200", None)).collect();
+    let mut streams: Vec<Sse> = (0..8)
+        .map(|_| admin.stream("/api/live?of=/api/servers%3Flimit=200", None))
+        .collect();
     streams.iter_mut().for_each(|stream| drop(stream.next(PATIENCE)));
     // Half a request, and a reader who does not read.
     let mut slow: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(house.address).unwrap()).collect();
@@ -289,14 +310,25 @@ fn a_stop_in_the_middle_of_everything_takes_ten_seconds_at_most() {
         let head = "POST /api/auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 600\r\n\r\n{";
         one.write_all(head.as_bytes()).unwrap();
     }
-    let who = admin.who().clone();
-    let at = house.address;
-    let backup = thread::spawn(move || Client::new(at).by(who).try_post("/api/backups", &json!({})));
-    drop(backup.join().unwrap());
+    // A handler that waits for another machine, and a backup.
+    admin
+        .put("/api/settings", &json!({ "messages.networks": "127.0.0.0/8" }))
+        .is(200);
+    let url = format!("http://127.0.0.1:{}/", silent.port);
+    let hook = admin.post(
+        "/api/notifications",
+        &json!({ "type": "webhook", "name": "hook", "url": url }),
+    );
+    let test = format!("/api/notifications/{}/test", hook.is(201)["id"]);
+    let (at, who, asked) = (house.address, admin.who().clone(), silent.seen().len());
+    let waits = thread::spawn(move || drop(Client::new(at).by(who).try_post(&test, &json!({}))));
+    eventually("the hook is asked", || (silent.seen().len() > asked).then_some(()));
+    admin.post("/api/backups", &json!({})).is(202);
     let began = Instant::now();
     house.stop();
     let took = began.elapsed();
     eprintln!("a busy stop took {took:?}");
+    waits.join().unwrap();
     assert!(took <= Duration::from_secs(10), "{took:?}");
     house.start();
     integrity(&house);
@@ -328,7 +360,12 @@ fn a_clock_that_jumps_a_day_starts_no_storm() {
     // A backup each day at a time that has just passed, so that the next one is a day away; and a check each minute.
     let now = lamplighter::base::clock::rfc3339(lamplighter::base::clock::now());
     let daily = format!("{} {} * * *", &now[14..16], &now[11..13]);
-    admin.put("/api/settings", &json!({ "backups.at": daily, "backups.rehearse_days": 0, "site.time_zone": "UTC" })).is(200);
+    admin
+        .put(
+            "/api/settings",
+            &json!({ "backups.at": daily, "backups.rehearse_days": 0, "site.time_zone": "UTC" }),
+        )
+        .is(200);
     let schedule = json!({ "name": "checks", "kind": "server.check_ssh", "target_id": id, "cron": "* * * * *", "time_zone": "UTC" });
     let made = admin.post("/api/schedules", &schedule);
     assert_eq!(made.status, 201, "{}", made.text());
@@ -340,7 +377,12 @@ fn a_clock_that_jumps_a_day_starts_no_storm() {
             count(house, "SELECT count(*) FROM events"),
         ]
     };
-    for (ahead, what) in [(DAY, "a day ahead"), (0, "a day back"), (-DAY, "a day behind"), (0, "right again")] {
+    for (ahead, what) in [
+        (DAY, "a day ahead"),
+        (0, "a day back"),
+        (-DAY, "a day behind"),
+        (0, "right again"),
+    ] {
         let before = seen(&house);
         let cpu = cpu_ms(&house);
         shim.switch_on("clock", &ahead.to_string());
@@ -349,9 +391,16 @@ fn a_clock_that_jumps_a_day_starts_no_storm() {
         let after = seen(&house);
         let more: Vec<i64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
         let busy = cpu_ms(&house) - cpu;
-        let [backups, checks, alerts, events] = more[..] else { unreachable!() };
-        eprintln!("{what}: {backups} backups, {checks} checks, {alerts} alerts, {events} events, {busy} ms CPU in 125 s");
-        assert!(backups <= 1 && checks <= 4 && alerts <= 4 && events <= 60, "{what}: {more:?}");
+        let [backups, checks, alerts, events] = more[..] else {
+            unreachable!()
+        };
+        eprintln!(
+            "{what}: {backups} backups, {checks} checks, {alerts} alerts, {events} events, {busy} ms CPU in 125 s"
+        );
+        assert!(
+            backups <= 1 && checks <= 4 && alerts <= 4 && events <= 60,
+            "{what}: {more:?}"
+        );
         assert!(busy < 12_500, "{what}: a tenth of a processor at rest");
         // Whoever signs in now is in.
         let fresh = Client::new(house.address).by(Who::bearer(&house.sign_in(ADMIN, &house.password)));

@@ -178,7 +178,12 @@ fn earliest() -> Folder {
         schemas(copy.path())
     };
     packed.sort_by_key(order);
-    tar(&["-xzf", packed[0].to_str().unwrap(), "-C", folder.path().to_str().unwrap()]);
+    tar(&[
+        "-xzf",
+        packed[0].to_str().unwrap(),
+        "-C",
+        folder.path().to_str().unwrap(),
+    ]);
     folder
 }
 
@@ -230,7 +235,9 @@ fn before_an_upgrade_the_databases_are_copied_and_a_copy_leads_back() {
         }
         std::fs::copy(copy, &file).unwrap();
         assert_eq!(schemas(folder.path())[0], before[0]);
-        thread::sleep(Duration::from_millis(1_001)); // a copy's name has seconds
+        // A copy's name has seconds: the next one may come within this one.
+        let earlier = format!("lamplighter.before-0.0.{round}-20000101T000000.db");
+        std::fs::rename(copy, folder.path().join(earlier)).unwrap();
     }
     migrate(folder.path());
     // The doctor shows them; a start without an upgrade makes none.
@@ -241,7 +248,9 @@ fn before_an_upgrade_the_databases_are_copied_and_a_copy_leads_back() {
     migrate(folder.path());
     assert_eq!(named(folder.path(), ".before-"), copies);
     let db = rusqlite::Connection::open(&file).unwrap();
-    let by: String = db.query_row("SELECT program FROM schema_versions", [], |r| r.get(0)).unwrap();
+    let by: String = db
+        .query_row("SELECT program FROM schema_versions", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(by, env!("CARGO_PKG_VERSION"));
 }
 
@@ -250,9 +259,18 @@ fn an_upgrade_without_room_for_the_copies_is_refused_and_changes_nothing() {
     let Some(mut disk) = SmallDisk::new(12) else { return };
     let from = earliest();
     let dir = disk.dir.path().display().to_string();
-    disk.run(&format!("cp {}/*.db {}/master.key {dir}", from.path().display(), from.path().display()), "filled");
+    disk.run(
+        &format!(
+            "cp {}/*.db {}/master.key {dir}",
+            from.path().display(),
+            from.path().display()
+        ),
+        "filled",
+    );
     let binary = env!("CARGO_BIN_EXE_lamplighter");
-    let refused = format!("{binary} migrate --data-dir {dir} >{dir}/said 2>&1; test $? = 78 && cat {dir}/said && grep -q 'MB of free disk' {dir}/said");
+    let refused = format!(
+        "{binary} migrate --data-dir {dir} >{dir}/said 2>&1; test $? = 78 && cat {dir}/said && grep -q 'MB of free disk' {dir}/said"
+    );
     disk.run(&refused, "refused");
     for file in ["lamplighter.db", "metrics.db"] {
         disk.run(&format!("cmp {dir}/{file} {}/{file}", from.path().display()), file);
@@ -278,12 +296,20 @@ fn a_folder_of_a_newer_version_is_refused_in_words_and_not_touched() {
         let refused = run(&args);
         let said = said(&refused);
         assert_eq!(refused.status.code(), Some(78), "{command}: {said}");
-        for part in ["written by Lamplighter 7.8.9", "restore", "backup", "Nothing was changed"] {
+        for part in [
+            "written by Lamplighter 7.8.9",
+            "restore",
+            "backup",
+            "Nothing was changed",
+        ] {
             assert!(said.contains(part), "{command}: {said}");
         }
     }
     assert!(std::fs::read(house.folder.path().join("lamplighter.db")).unwrap() == before);
-    let back = format!("DELETE FROM schema_versions WHERE schema = 900; PRAGMA user_version = {};", newest()[0]);
+    let back = format!(
+        "DELETE FROM schema_versions WHERE schema = 900; PRAGMA user_version = {};",
+        newest()[0]
+    );
     house.database("lamplighter.db").execute_batch(&back).unwrap();
     house.start();
 }
@@ -292,7 +318,8 @@ fn a_folder_of_a_newer_version_is_refused_in_words_and_not_touched() {
 fn an_upgrade_that_is_killed_leaves_each_file_as_before_or_as_after() {
     let whole = earliest();
     let before = schemas(whole.path());
-    let dump = |folder: &Path, name: &str| migrate::dump(&rusqlite::Connection::open(folder.join(name)).unwrap()).unwrap();
+    let dump =
+        |folder: &Path, name: &str| migrate::dump(&rusqlite::Connection::open(folder.join(name)).unwrap()).unwrap();
     let names = schema::DATABASES.map(|database| database.name);
     let old = names.map(|name| dump(whole.path(), name));
     let began = Instant::now();
@@ -314,7 +341,11 @@ fn an_upgrade_that_is_killed_leaves_each_file_as_before_or_as_after() {
         for (n, version) in schemas(folder.path()).into_iter().enumerate() {
             let is_new = version == newest()[n];
             assert!(is_new || version == before[n], "{} is of schema {version}", names[n]);
-            assert!(dump(folder.path(), names[n]) == if is_new { &*new[n] } else { &*old[n] }, "{}", names[n]);
+            assert!(
+                dump(folder.path(), names[n]) == if is_new { &*new[n] } else { &*old[n] },
+                "{}",
+                names[n]
+            );
             seen[usize::from(is_new)] += 1;
             let db = rusqlite::Connection::open(folder.path().join(names[n])).unwrap();
             let said: String = db.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap();
@@ -325,7 +356,10 @@ fn an_upgrade_that_is_killed_leaves_each_file_as_before_or_as_after() {
         assert_eq!(named(folder.path(), "unfinished"), [""; 0].map(PathBuf::from));
         assert!(named(folder.path(), "lamplighter.before-").len() <= 2);
     }
-    eprintln!("killed upgrades: {} files were as before, {} as after", seen[0], seen[1]);
+    eprintln!(
+        "killed upgrades: {} files were as before, {} as after",
+        seen[0], seen[1]
+    );
 }
 
 #[test]
@@ -333,13 +367,18 @@ fn every_release_has_its_folder() {
     let changes = include_str!("../../src/manual/changes.md");
     let is_version = |word: &&str| word.split('.').count() == 3 && word.split('.').all(|n| n.parse::<u32>().is_ok());
     let headings = changes.lines().filter_map(|line| line.strip_prefix("## "));
-    let released: Vec<&str> = headings.filter_map(|title| title.split(' ').next().filter(is_version)).collect();
+    let released: Vec<&str> = headings
+        .filter_map(|title| title.split(' ').next().filter(is_version))
+        .collect();
     let missing = |version: &&&str| {
         let is_there = |end: &str| Path::new(FOLDERS).join(format!("{version}.{end}")).exists();
         !(is_there("tar.gz") && is_there("json"))
     };
     let missing: Vec<_> = released.iter().filter(missing).collect();
-    assert!(missing.is_empty(), "{missing:?}: see “Before a release” in contributing.md");
+    assert!(
+        missing.is_empty(),
+        "{missing:?}: see “Before a release” in contributing.md"
+    );
     let current = env!("CARGO_PKG_VERSION");
     let is_coming = changes.contains(&format!("{current} is not released yet"));
     assert!(

@@ -41,7 +41,10 @@ fn commands(markdown: &str, words: &[(&str, &str)], not_run: &[(&str, &str)]) ->
         all = all.replace(word, ours);
     }
     assert!(!all.contains('…'), "somebody's own word is left:\n{all}");
-    all.split("\n\n").filter(|block| !block.trim().is_empty()).map(String::from).collect()
+    all.split("\n\n")
+        .filter(|block| !block.trim().is_empty())
+        .map(String::from)
+        .collect()
 }
 
 /// A person's shell, at a person's pace; but a refusal is a failure, and what streams for ever is left after a moment.
@@ -75,7 +78,10 @@ fn what_the_readme_says_to_type_works_as_it_stands_there() {
         ("192.0.2.7", &address(host)),
         ("~/.ssh/id_ed25519", "key"),
         ("SHA256:…", &fingerprint),
-        ("\"token\":\"…\"", "\"token\":\"123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1\""),
+        (
+            "\"token\":\"…\"",
+            "\"token\":\"123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1\"",
+        ),
         ("-100…", "-1001234567890"),
         ("cargo run -q --release --", program),
     ];
@@ -86,7 +92,10 @@ fn what_the_readme_says_to_type_works_as_it_stands_there() {
         ("lamplighter create-admin", "in lab/package"),
         ("lamplighter init-db", "the system's folders: in it/cli, elsewhere"),
         ("lamplighter serve", "the same"),
-        ("curl -s -H \"$H\" -X POST $A/notifications/1/test", "it would write to Telegram"),
+        (
+            "curl -s -H \"$H\" -X POST $A/notifications/1/test",
+            "it would write to Telegram",
+        ),
     ];
     let commands = commands(include_str!("../../README.md"), &words, &not_run).join("\n");
     let shell = Command::new("bash")
@@ -116,7 +125,10 @@ fn what_the_operations_say_to_type_works_on_a_server_with_the_package() {
     put(host, "/root/FILE", b"a passphrase of the night");
     put(host, "/root/password", b"a long night at sea\na long night at sea\n");
     let words = [
-        ("RECIPIENT", "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z"),
+        (
+            "RECIPIENT",
+            "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z",
+        ),
         ("OLD.key", "/root/OLD.key"),
     ];
     let not_run = [
@@ -131,14 +143,30 @@ fn what_the_operations_say_to_type_works_on_a_server_with_the_package() {
         let block: Vec<String> = block
             .lines()
             .map(|line| match line.starts_with("script -qec") {
-                true => format!("{}' /dev/null </root/password", line.split('#').next().unwrap().trim_end()),
+                true => format!(
+                    "{}' /dev/null </root/password",
+                    line.split('#').next().unwrap().trim_end()
+                ),
                 false => line.into(),
             })
             .collect();
-        put(host, "/root/block", format!("{SHELL}cd /root\n{}\n", block.join("\n")).as_bytes());
-        on(host, "bash /root/block 2>&1; cp /etc/lamplighter/master.key /root/OLD.key");
+        put(
+            host,
+            "/root/block",
+            format!("{SHELL}cd /root\n{}\n", block.join("\n")).as_bytes(),
+        );
+        on(
+            host,
+            "bash /root/block 2>&1; cp /etc/lamplighter/master.key /root/OLD.key",
+        );
     }
     is_up(host);
-    assert_eq!(on(host, "systemctl is-active lamplighter lamplighter@east"), "active\nactive");
-    assert!(on(host, "ls /root").contains("house.age"), "the backup for a passphrase");
+    assert_eq!(
+        on(host, "systemctl is-active lamplighter lamplighter@east"),
+        "active\nactive"
+    );
+    assert!(
+        on(host, "ls /root").contains("house.age"),
+        "the backup for a passphrase"
+    );
 }

@@ -104,7 +104,11 @@ fn database(app: &App) -> Result<Found> {
     let trouble = [&app.db, &app.metrics].into_iter().find(|db| db.trouble().is_some());
     match trouble {
         Some(db) => fails("trouble", db.path().display().to_string()),
-        None => fine([vec![bytes(Lang::En, size(app)? as f64)], copies(app)?].concat().join(", ")),
+        None => fine(
+            [vec![bytes(Lang::En, size(app)? as f64)], copies(app)?]
+                .concat()
+                .join(", "),
+        ),
     }
 }
 
