@@ -40,6 +40,7 @@ mod net;
 mod notifications;
 mod nswatch;
 mod pages;
+mod parsers;
 mod power;
 mod processes;
 mod proofs;
