@@ -54,20 +54,22 @@ pub struct Part {
     pub schema: Option<usize>,
 }
 
-/// A folder for what is not finished. Removed with everything in it.
+/// A folder for what is not finished. Removed with everything in it; locked as long as somebody works there.
 struct Workshop(PathBuf, #[expect(dead_code, reason = "held: see `sweep`")] Option<File>);
-
-/// In a workshop: locked while somebody works there.
-const IN_USE: &str = "in-use";
 
 impl Workshop {
     fn beside(folder: &Path) -> Result<Workshop> {
-        let path = folder.join(format!(".backup-{}", random::name()));
-        file::private_dir(&path)?;
-        let in_use = file::create_new(&path.join(IN_USE))?;
-        // Where files cannot be locked, what is left over is known by its age.
-        let lock = in_use.try_lock().is_ok().then_some(in_use);
-        Ok(Workshop(path, lock))
+        loop {
+            let path = folder.join(format!(".backup-{}", random::name()));
+            file::private_dir(&path)?;
+            let lock = File::open(&path).and_then(|dir| Ok(dir.try_lock().map(|()| dir)));
+            match lock {
+                // Somebody has swept it away before it was locked.
+                _ if !path.exists() => continue,
+                // Where nothing can be locked, what is left over is known by its age.
+                lock => return Ok(Workshop(path, lock?.ok())),
+            }
+        }
     }
 }
 
@@ -87,7 +89,7 @@ fn sweep(folder: &Path) -> Result<()> {
             let age = made.and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > clock::Duration::from_secs(24 * 3600))
         };
-        let is_left = || File::open(path.join(IN_USE)).is_ok_and(|in_use| in_use.try_lock().is_ok());
+        let is_left = || File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok());
         let is_workshop = entry.file_name().to_string_lossy().starts_with(".backup-") && path.is_dir();
         if is_workshop && (is_left() || is_old()) {
             let _ = fs::remove_dir_all(path); // the next one tries again

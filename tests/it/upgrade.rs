@@ -335,7 +335,7 @@ fn an_upgrade_that_is_killed_leaves_each_file_as_before_or_as_after() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        thread::sleep(Duration::from_micros(dice.roll(took) as u64));
+        thread::sleep(Duration::from_micros((took / 2 + dice.roll(took)) as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         for (n, version) in schemas(folder.path()).into_iter().enumerate() {
