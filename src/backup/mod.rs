@@ -62,7 +62,7 @@ impl Workshop {
         loop {
             let path = folder.join(format!(".backup-{}", random::name()));
             file::private_dir(&path)?;
-            let lock = File::open(&path).and_then(|dir| Ok(dir.try_lock().map(|()| dir)));
+            let lock = File::open(&path).map(|dir| dir.try_lock().map(|()| dir));
             match lock {
                 // Somebody has swept it away before it was locked.
                 _ if !path.exists() => continue,

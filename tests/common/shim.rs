@@ -36,7 +36,7 @@ impl Shim {
 
     /// The house's processes are run with it from their next start on.
     pub fn around(&self, house: &mut House) {
-        for (name, value) in self.env(&house.folder.path().to_path_buf()) {
+        for (name, value) in self.env(house.folder.path()) {
             house.set_env(name, value.to_str().unwrap());
         }
     }

@@ -91,13 +91,15 @@ fn comes_back<T: Display, E>(name: &str, text: &str, parse: impl Fn(&str) -> Res
     true
 }
 
+type Reads<'a> = Box<dyn Fn(&[u8]) -> bool + 'a>;
+
 /// A reader: its name, good samples, and whether it took the input.
 struct Reader<'a> {
     name: &'static str,
     samples: Vec<Vec<u8>>,
     /// How many inputs to how many of others: what is slow gets fewer.
     share: usize,
-    reads: Box<dyn Fn(&[u8]) -> bool + 'a>,
+    reads: Reads<'a>,
 }
 
 fn reader<'a>(name: &'static str, samples: &[&str], reads: impl Fn(&[u8]) -> bool + 'a) -> Reader<'a> {
