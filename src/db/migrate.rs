@@ -118,19 +118,19 @@ fn newer(conn: &Connection, path: &Path, have: usize, known: usize) -> Error {
         if !is_told(conn)? {
             return Ok(None);
         }
-        let last = "SELECT program FROM schema_versions ORDER BY schema DESC LIMIT 1";
-        Ok(conn.query_row(last, [], |r| r.get(0)).optional()?)
+        let of = "SELECT program FROM schema_versions WHERE schema = ?1";
+        Ok(conn.query_row(of, [have as i64], |r| r.get(0)).optional()?)
     };
     let by = match program() {
-        Ok(Some(version)) => text::one_line(&version, 40),
-        Ok(None) | Err(_) => "of a newer version".into(),
+        Ok(Some(version)) => format!("{}, ", text::one_line(&version, 40)),
+        Ok(None) | Err(_) => String::new(),
     };
-    let copies = match copies(path).unwrap_or_default().last() {
+    let copy = match copies(path).unwrap_or_default().last() {
         Some(copy) => format!("the copy of before the upgrade, {}, or ", copy.display()),
         None => String::new(),
     };
     let say = format!(
-        "{} was written by Lamplighter {by} (schema {have}); this is {} and knows schema {known}. Nothing was changed. Install that version again, or restore {copies}a backup: see the manual, Upgrades.",
+        "{} was written by a newer Lamplighter ({by}schema {have}); this is {} and knows schema {known}. Nothing was changed. Install that version again, or restore {copy}a backup: see the manual, Upgrades.",
         path.display(),
         env!("CARGO_PKG_VERSION"),
     );

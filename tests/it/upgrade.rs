@@ -297,7 +297,7 @@ fn a_folder_of_a_newer_version_is_refused_in_words_and_not_touched() {
         let said = said(&refused);
         assert_eq!(refused.status.code(), Some(78), "{command}: {said}");
         for part in [
-            "written by Lamplighter 7.8.9",
+            "a newer Lamplighter (7.8.9, schema 900)",
             "restore",
             "backup",
             "Nothing was changed",
