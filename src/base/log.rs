@@ -90,7 +90,11 @@ pub fn line(level: Level, target: &str, message: &str, fields: &[(&str, &str)]) 
     // stderr is closed: there is nowhere to report that.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     if let Some(Err(e)) = FILE.get().map(|file| file.write(text.as_bytes())) {
-        let _ = writeln!(std::io::stderr().lock(), "{at} ERROR log the log file is not written error={}", escape(&e));
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "{at} ERROR log the log file is not written error={}",
+            escape(&e)
+        );
     }
 }
 

@@ -72,7 +72,11 @@ impl LogFile {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
         }
-        OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)
     }
 }
 
@@ -100,7 +104,10 @@ mod tests {
     fn processes_share_a_file_and_five_are_kept() {
         let folder = std::env::temp_dir().join(format!("lamplighter-log-{}", std::process::id()));
         let path = folder.join("logs/lamplighter.log");
-        let two = [LogFile::with_size(path.clone(), 100), LogFile::with_size(path.clone(), 100)];
+        let two = [
+            LogFile::with_size(path.clone(), 100),
+            LogFile::with_size(path.clone(), 100),
+        ];
         std::thread::scope(|scope| {
             for (who, file) in two.iter().enumerate() {
                 scope.spawn(move || {
@@ -112,15 +119,25 @@ mod tests {
         });
         let mut kept = Vec::new();
         for n in (0..FILES).rev() {
-            let name = if n == 0 { path.clone() } else { folder.join(format!("logs/lamplighter.log.{n}")) };
+            let name = if n == 0 {
+                path.clone()
+            } else {
+                folder.join(format!("logs/lamplighter.log.{n}"))
+            };
             let text = fs::read_to_string(&name).unwrap();
-            assert!(text.len() <= 100 && fs::metadata(&name).unwrap().mode() & 0o777 == 0o600, "{n}");
+            assert!(
+                text.len() <= 100 && fs::metadata(&name).unwrap().mode() & 0o777 == 0o600,
+                "{n}"
+            );
             kept.extend(text.lines().map(String::from).collect::<Vec<_>>());
         }
         assert!(!folder.join("logs/lamplighter.log.5").exists());
         // Whole lines, each writer's in order and without a gap to its last.
         for who in 0..2 {
-            let of: Vec<&String> = kept.iter().filter(|line| line.starts_with(&format!("{who} "))).collect();
+            let of: Vec<&String> = kept
+                .iter()
+                .filter(|line| line.starts_with(&format!("{who} ")))
+                .collect();
             let from = 40 - of.len();
             let wanted: Vec<String> = (from..40).map(|n| format!("{who} line {n:02}")).collect();
             assert_eq!(of, wanted.iter().collect::<Vec<_>>());
@@ -128,7 +145,11 @@ mod tests {
         assert!(kept.len() >= 40, "{}", kept.len());
         // A folder that cannot be made is told, and told once.
         let lost = LogFile::new("/proc/nothing/lamplighter.log".into());
-        assert!(lost.write(b"x\n").unwrap_err().contains("/proc/nothing/lamplighter.log"));
+        assert!(
+            lost.write(b"x\n")
+                .unwrap_err()
+                .contains("/proc/nothing/lamplighter.log")
+        );
         assert_eq!(lost.write(b"x\n"), Ok(()));
         fs::remove_dir_all(folder).unwrap();
     }

@@ -119,9 +119,15 @@ fn plain_logs_are_one_line_an_event() {
         lines.sort();
         lines
     };
-    let missing: Vec<String> = sorted(&written).into_iter().filter(|line| !said.contains(line)).collect();
+    let missing: Vec<String> = sorted(&written)
+        .into_iter()
+        .filter(|line| !said.contains(line))
+        .collect();
     assert_eq!(missing, [""; 0]);
-    assert!(failed.iter().all(|id| written.contains(id)) && written.contains(" task "), "{written}");
+    assert!(
+        failed.iter().all(|id| written.contains(id)) && written.contains(" task "),
+        "{written}"
+    );
     for line in said.lines() {
         let mut words = line.split(' ');
         assert!(is_time(words.next().unwrap()), "{line}");

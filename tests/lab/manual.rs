@@ -43,7 +43,10 @@ fn commands(markdown: &str, words: &[(&str, &str)], not_run: &[(&str, &str)]) ->
     let typed = |line: &str| line.split("  # ").next().unwrap_or_default().to_string();
     let left = all.lines().map(typed).find(|line| line.contains('…'));
     assert_eq!(left, None, "a word of the reader's own");
-    all.split("\n\n").filter(|block| !block.trim().is_empty()).map(String::from).collect()
+    all.split("\n\n")
+        .filter(|block| !block.trim().is_empty())
+        .map(String::from)
+        .collect()
 }
 
 /// A person's shell, at a person's pace; but a refusal is a failure, and what streams for ever is left after a moment.
@@ -77,7 +80,10 @@ fn what_the_readme_says_to_type_works_as_it_stands_there() {
         ("192.0.2.7", &address(host)),
         ("~/.ssh/id_ed25519", "key"),
         ("SHA256:…", &fingerprint),
-        ("\"token\":\"…\"", "\"token\":\"123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1\""),
+        (
+            "\"token\":\"…\"",
+            "\"token\":\"123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1\"",
+        ),
         ("-100…", "-1001234567890"),
         ("cargo run -q --release --", program),
     ];
@@ -88,7 +94,10 @@ fn what_the_readme_says_to_type_works_as_it_stands_there() {
         ("lamplighter create-admin", "in lab/package"),
         ("lamplighter init-db", "the system's folders: in it/cli, elsewhere"),
         ("lamplighter serve", "the same"),
-        ("curl -s -H \"$H\" -X POST $A/notifications/1/test", "it would write to Telegram"),
+        (
+            "curl -s -H \"$H\" -X POST $A/notifications/1/test",
+            "it would write to Telegram",
+        ),
     ];
     let commands = commands(include_str!("../../README.md"), &words, &not_run).join("\n");
     let shell = Command::new("bash")
@@ -116,9 +125,12 @@ fn what_the_operations_say_to_type_works_on_a_server_with_the_package() {
     let name = Path::new("/root").join(file.file_name().unwrap());
     put(host, name.to_str().unwrap(), &fs::read(&file).unwrap());
     put(host, "/root/FILE", b"a passphrase of the night");
-    put(host, "/root/password", b"a long night at sea\na long night at sea\n");
+    put(host, "/root/password", b"a long night at sea\n");
     let words = [
-        ("RECIPIENT", "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z"),
+        (
+            "RECIPIENT",
+            "age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z",
+        ),
         ("OLD.key", "/root/OLD.key"),
     ];
     let not_run = [
@@ -128,19 +140,31 @@ fn what_the_operations_say_to_type_works_on_a_server_with_the_package() {
     ];
     let text = include_str!("../../src/manual/operations.md");
     for block in commands(text, &words, &not_run) {
-        // Who is asked for a password types it; the terminal is script's.
-        let block = block.replace("lamplighter create-admin", "script -qec 'lamplighter create-admin");
-        let block: Vec<String> = block
-            .lines()
-            .map(|line| match line.starts_with("script -qec") {
-                true => format!("{}' /dev/null </root/password", line.split('#').next().unwrap().trim_end()),
-                false => line.into(),
-            })
-            .collect();
-        put(host, "/root/block", format!("{SHELL}cd /root\n{}\n", block.join("\n")).as_bytes());
-        on(host, "bash /root/block 2>&1; cp /etc/lamplighter/master.key /root/OLD.key");
+        // Who is asked for a password types it, twice; the terminal is script(1)'s.
+        let typed = |line: &str| match line.split_once('#').map_or(line, |(command, _)| command).trim_end() {
+            command if command.starts_with("lamplighter create-admin") => {
+                format!("for n in 1 2; do sleep 2; cat password; done | script -qec '{command}' /dev/null")
+            }
+            _ => line.into(),
+        };
+        let block: Vec<String> = block.lines().map(typed).collect();
+        put(
+            host,
+            "/root/block",
+            format!("{SHELL}cd /root\n{}\n", block.join("\n")).as_bytes(),
+        );
+        on(
+            host,
+            "bash /root/block 2>&1; cp /etc/lamplighter/master.key /root/OLD.key",
+        );
     }
     is_up(host);
-    assert_eq!(on(host, "systemctl is-active lamplighter lamplighter@east"), "active\nactive");
-    assert!(on(host, "ls /root").contains("house.age"), "the backup for a passphrase");
+    assert_eq!(
+        on(host, "systemctl is-active lamplighter lamplighter@east"),
+        "active\nactive"
+    );
+    assert!(
+        on(host, "ls /root").contains("house.age"),
+        "the backup for a passphrase"
+    );
 }
