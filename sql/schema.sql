@@ -432,6 +432,12 @@ CREATE TABLE schedules (
   next_run    INTEGER                       -- NULL: it is off
 ) STRICT;
 
+CREATE TABLE schema_versions (
+  schema  INTEGER PRIMARY KEY,      -- user_version afterwards
+  program TEXT    NOT NULL,         -- 0.2.0
+  at      INTEGER NOT NULL          -- unix ms
+) STRICT;
+
 CREATE TABLE second_factors (
   user_id       INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
   secret        BLOB    NOT NULL,            -- sealed
@@ -661,6 +667,12 @@ CREATE TABLE note (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schema_versions (
+  schema  INTEGER PRIMARY KEY,      -- user_version afterwards
+  program TEXT    NOT NULL,         -- 0.2.0
+  at      INTEGER NOT NULL          -- unix ms
+) STRICT;
 
 CREATE TABLE "series" (
   id      INTEGER PRIMARY KEY,

@@ -118,7 +118,7 @@ impl App {
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
         let master = vault::master_key(&config)?;
-        let (db, metrics) = open_databases(&config)?;
+        let [db, metrics] = schema::open_all(&config.data_dir)?;
         let vault = Vault::open(&db, &master)?;
         audit::begin(&db, &vault)?;
         let program = std::env::current_exe()?;
@@ -158,10 +158,4 @@ fn keep_private(config: &Config) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Opens both files, creating and migrating them. Errors: as [`Db::open`].
-pub fn open_databases(config: &Config) -> Result<(Db, Db)> {
-    let [state, metrics] = schema::DATABASES.map(|db| db.open(&config.data_dir));
-    Ok((state?, metrics?))
 }

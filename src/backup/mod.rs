@@ -54,14 +54,22 @@ pub struct Part {
     pub schema: Option<usize>,
 }
 
-/// A folder for what is not finished. Removed with everything in it.
-struct Workshop(PathBuf);
+/// A folder for what is not finished. Removed with everything in it; locked as long as somebody works there.
+struct Workshop(PathBuf, #[expect(dead_code, reason = "held: see `sweep`")] Option<File>);
 
 impl Workshop {
     fn beside(folder: &Path) -> Result<Workshop> {
-        let path = folder.join(format!(".backup-{}", random::name()));
-        file::private_dir(&path)?;
-        Ok(Workshop(path))
+        loop {
+            let path = folder.join(format!(".backup-{}", random::name()));
+            file::private_dir(&path)?;
+            let lock = File::open(&path).map(|dir| dir.try_lock().map(|()| dir));
+            match lock {
+                // Somebody has swept it away before it was locked.
+                _ if !path.exists() => continue,
+                // Where nothing can be locked, what is left over is known by its age.
+                lock => return Ok(Workshop(path, lock?.ok())),
+            }
+        }
     }
 }
 
@@ -75,21 +83,16 @@ impl Drop for Workshop {
 fn sweep(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        let path = entry.path();
         let is_old = || {
-            let age = entry
-                .metadata()
-                .and_then(|m| m.modified())
-                .ok()
-                .and_then(|at| at.elapsed().ok());
+            let made = entry.metadata().and_then(|m| m.modified()).ok();
+            let age = made.and_then(|at| at.elapsed().ok());
             age.is_some_and(|age| age > clock::Duration::from_secs(24 * 3600))
         };
-        if entry.file_name().to_string_lossy().starts_with(".backup-") && is_old() {
-            let path = entry.path();
-            let _ = if path.is_dir() {
-                fs::remove_dir_all(path)
-            } else {
-                fs::remove_file(path)
-            };
+        let is_left = || File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok());
+        let is_workshop = entry.file_name().to_string_lossy().starts_with(".backup-") && path.is_dir();
+        if is_workshop && (is_left() || is_old()) {
+            let _ = fs::remove_dir_all(path); // the next one tries again
         }
     }
     Ok(())

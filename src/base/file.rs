@@ -6,15 +6,23 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Creates the folder and its parents with mode 0700; narrows an existing one. Error: I/O.
+/// Creates the folder and its parents with mode 0700, also across a power failure; narrows an existing one. Error: I/O.
 pub fn private_dir(path: &Path) -> Result<()> {
-    let told = |e| Error::internal(format!("folder {}: {e}", path.display()));
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(told)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(told)
+    let make = || {
+        let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        missing
+            .iter()
+            .try_for_each(|folder| File::open(above(folder))?.sync_all())?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    };
+    make().map_err(|e: std::io::Error| Error::internal(format!("folder {}: {e}", path.display())))
+}
+
+/// The folder that this lies in.
+fn above(path: &Path) -> &Path {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Removes access of group and others; says whether there was any. A missing file is no error.
@@ -74,8 +82,7 @@ pub fn write_new_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// fsync of the file and of its folder.
 fn sync(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    File::open(above(path))?.sync_all()
 }
 
 /// Replaces a file atomically (0600), also across a power failure: readers see the old or the new content.

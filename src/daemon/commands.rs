@@ -3,12 +3,12 @@
 use super::run::{self, ProcessMode};
 use super::tls;
 use crate::access::{self, Allowed, Role};
-use crate::app;
 use crate::base::config::{Config, STATE_FILE};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::base::{clock, file, log, random};
 use crate::cli::{self, Command, Flag, Invocation, LISTEN, client, print, usage};
+use crate::db::schema;
 use crate::features::house::users::{self, NewUser};
 use crate::net::http::Method;
 use crate::vault;
@@ -304,7 +304,7 @@ fn init_db(asked: &Invocation) -> Result<u8> {
 }
 
 fn migrate(asked: &Invocation) -> Result<u8> {
-    app::open_databases(&asked.begin()?)?;
+    schema::open_all(&asked.begin()?.data_dir)?;
     asked.done("The databases have this version's schema.")
 }
 

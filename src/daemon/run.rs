@@ -48,8 +48,8 @@ pub enum ProcessMode {
 
 /// Limit of streams of a process.
 const STREAMS_MAX: usize = 512;
-/// Time to wait for pending responses at a stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Time to wait for pending responses at a stop. With what the scheduler's parts wait for, a stop takes 10 s at most.
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// Runs until SIGTERM or SIGINT. `ready` is called with the addresses when requests are answered. Errors:
 /// configuration, port in use, data folder in use.
@@ -79,16 +79,20 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     notify::tell("STOPPING=1");
     log::info("daemon", "stopping", &[]);
     probe.stop();
-    if let Some(api) = api {
-        app.wakes.let_go(); // ends long polls, which would hold their handlers for half a minute
-        api.stop();
-    }
-    if let Some(scheduler) = scheduler {
-        scheduler.stop();
-    }
+    // At once: both wait for other machines.
+    std::thread::scope(|scope| {
+        if let Some(api) = api {
+            app.wakes.let_go(); // ends long polls, which would hold their handlers for half a minute
+            scope.spawn(|| api.stop());
+        }
+        if let Some(scheduler) = scheduler {
+            scheduler.stop();
+        }
+    });
     if let Some(watch) = watch {
         watch.stop();
     }
+    app.ssh.end(); // a thread that hangs may still hold it
     log::info("daemon", "stopped", &[]);
     Ok(())
 }

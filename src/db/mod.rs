@@ -104,8 +104,8 @@ const SHRINK_PAGES: u32 = 500;
 const PART_ROWS: usize = 1_000;
 /// Pause between two of them, so that other writers get their turn.
 const PART_PAUSE: Duration = Duration::from_millis(2);
-/// Time limit of a clean-up; the rest waits for the next one.
-const PARTS_MAX: Duration = Duration::from_secs(15);
+/// Time limit of a clean-up, which a stop waits for; the rest waits for the next one.
+const PARTS_MAX: Duration = Duration::from_secs(5);
 
 /// A write transaction. Derefs to the connection; [`Tx::after_commit`] is for notifications, which must not come
 /// earlier.
@@ -162,21 +162,24 @@ const COPY_PAGES: i32 = 1024;
 const IDLE_READERS: usize = 4;
 
 impl Db {
-    /// Opens or creates the file and migrates it. Errors: the disk, the file, a newer schema.
+    /// Opens or creates the file and migrates it. Errors: the disk, the file, a newer schema, no room for the upgrade.
     pub fn open(path: &Path, durability: Durability, steps: &[migrate::Step]) -> Result<Db> {
+        let db = Db::attach(path, durability)?;
+        migrate::check_room(db.folder(), db.needs(steps)?)?;
+        db.upgrade(steps)?;
+        Ok(db)
+    }
+
+    /// Opens or creates the file as it is. Errors: the disk, the file.
+    fn attach(path: &Path, durability: Durability) -> Result<Db> {
         let reserve = Reserve::beside(path);
-        let open = || -> Result<_> {
-            let mut writer = connect(path, durability, true)?;
-            migrate::run(&mut writer, path, steps)?;
-            Ok((writer, open_file(path, false)?))
-        };
+        let open = || -> Result<_> { Ok((connect(path, durability, true)?, open_file(path, false)?)) };
         let opened = match open() {
             // SQLite needs some kB beside the file even to read.
             Err(e) if e.code == DISK_FULL && reserve.give_up() => open(),
             opened => opened,
         };
         let (writer, watcher) = opened?;
-        reserve.is_there();
         let file = Arc::new(File {
             path: path.into(),
             durability,
@@ -188,6 +191,26 @@ impl Db {
             file_errors: Mutex::default(),
         });
         Ok(Db { file, lens: None })
+    }
+
+    /// As [`migrate::needs`].
+    fn needs(&self, steps: &[migrate::Step]) -> Result<u64> {
+        migrate::needs(&lock(&self.file.writer), self.path(), steps)
+    }
+
+    fn upgrade(&self, steps: &[migrate::Step]) -> Result<()> {
+        let run = || migrate::run(&mut lock(&self.file.writer), self.path(), steps);
+        match run() {
+            // A new file; an old one has asked for its room.
+            Err(e) if e.code == DISK_FULL && self.file.reserve.give_up() => run()?,
+            done => done?,
+        }
+        self.file.reserve.is_there();
+        Ok(())
+    }
+
+    fn folder(&self) -> &Path {
+        self.path().parent().unwrap_or(Path::new("."))
     }
 
     /// The same file, read through this.
@@ -522,7 +545,7 @@ fn open_file(path: &Path, write: bool) -> Result<Connection> {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
     let conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
-    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.busy_timeout(migrate::BUSY)?;
     Ok(conn)
 }
 
@@ -548,8 +571,15 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
     } else {
         "NORMAL"
     };
+    // Said to a file that holds something, it would be written down again: by each connection, also on a disk that is full.
+    let pages: i64 = conn.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(told)?;
+    let kind = if pages == 0 {
+        "PRAGMA auto_vacuum=INCREMENTAL;"
+    } else {
+        ""
+    };
     conn.execute_batch(&format!(
-        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
+        "{kind} PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous};
          PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;
          PRAGMA secure_delete=FAST; PRAGMA cache_size=-{cache_kib}; PRAGMA wal_autocheckpoint=1000;
          PRAGMA query_only={};",

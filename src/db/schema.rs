@@ -1,6 +1,6 @@
 //! The migrations of both files, in order. A released step is never edited; changes are new steps.
 
-use super::migrate::Step;
+use super::migrate::{self, Step};
 use super::{Db, Durability};
 use crate::base::config::STATE_FILE;
 use crate::base::error::Result;
@@ -39,6 +39,19 @@ pub const METRICS_DB: Database = Database {
 
 /// All databases of the data folder: what must be private, is backed up and restored.
 pub const DATABASES: [&Database; 2] = [&STATE_DB, &METRICS_DB];
+
+/// Opens all databases of this folder, making them and bringing their schemas up to date; the first, then the second. Errors:
+/// as [`Db::open`]; a newer one, or no room, before any is changed.
+pub fn open_all(folder: &Path) -> Result<[Db; 2]> {
+    let attach = |of: &Database| Db::attach(&folder.join(of.name), of.durability);
+    let state = attach(&STATE_DB)?;
+    let needed = state.needs(STATE_DB.steps)?;
+    let metrics = attach(&METRICS_DB)?;
+    migrate::check_room(folder, needed + metrics.needs(METRICS_DB.steps)?)?;
+    state.upgrade(STATE_DB.steps)?;
+    metrics.upgrade(METRICS_DB.steps)?;
+    Ok([state, metrics])
+}
 
 macro_rules! steps {
     ($($file:literal),* $(,)?) => { &[$(Step { name: $file, sql: include_str!(concat!("../../sql/", $file)) }),*] };
@@ -86,11 +99,13 @@ pub const STATE: &[Step] = steps![
     "0038_silence_targets.sql",
     "0040_keyring.sql",
     "0041_backups.sql",
+    "0042_schema_versions.sql",
 ];
 
 /// Steps of `metrics.db`.
 pub const METRICS: &[Step] = steps![
     "metrics/0001_series.sql",
     "metrics/0002_notes.sql",
-    "metrics/0003_subjects.sql"
+    "metrics/0003_subjects.sql",
+    "metrics/0004_schema_versions.sql",
 ];

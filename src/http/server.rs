@@ -7,7 +7,7 @@ use super::page;
 use super::reply::{self, Reply};
 use super::request::{self, Method, Request};
 use super::route::{self, Found, Web};
-use crate::base::clock;
+use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
 use crate::form;
@@ -21,6 +21,11 @@ use std::thread::JoinHandle;
 
 /// Handler threads. More are not faster; the number bounds waits for a slow disk or long polls.
 const THREADS: usize = 16;
+
+/// Time that handlers have to end at a stop, after the edge has drained.
+const HANDLERS_MAX: Duration = Duration::from_secs(1);
+/// How often that is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Converts a failed request to a response: JSON for the API, a page for people.
 pub type ErrorPage = fn(&Web, &Request, &Error) -> Reply;
@@ -61,12 +66,17 @@ impl Server {
         self.taken.clone()
     }
 
-    /// Answers pending requests, then ends the threads.
+    /// Answers pending requests, then ends the threads; one that hangs is left.
     pub fn stop(self) {
         for _ in &self.threads {
             self.inner.unblock(); // wakes one thread, behind the requests that wait
         }
-        for thread in self.threads {
+        // Whose client was cut off may still wait for another machine: nobody waits for its answer.
+        let until = clock::mono() + HANDLERS_MAX;
+        while !self.threads.iter().all(JoinHandle::is_finished) && clock::mono() < until {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        for thread in self.threads.into_iter().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
         let _ = std::fs::remove_file(&self.socket);

@@ -168,19 +168,18 @@ impl<W: Work> Pool<W> {
         self.end();
     }
 
-    /// As [`Pool::stop`], but threads that have not ended after `patience` are detached, with the one that passes
-    /// results on.
+    /// As [`Pool::stop`], but threads that have not ended after `patience` are detached: what they still find is lost.
     pub fn stop_within(mut self, patience: Duration) {
         let mut state = self.0.lock();
         state.stopping = true;
         self.0.due.notify_all();
         let is_busy = |state: &mut State<W::Item>| state.threads > 0;
         let waited = self.0.left.wait_timeout_while(state, patience, is_busy);
-        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(state);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            self.1 = None;
+            state.hired.clear();
         }
+        drop(state);
         self.end();
     }
 

@@ -170,10 +170,17 @@ impl Ssh {
     }
 }
 
+impl Ssh {
+    /// Closes all connections and removes the folder: nothing is asked of it afterwards.
+    pub fn end(&self) {
+        self.close(|_| true);
+        let _ = std::fs::remove_dir_all(&self.dir); // else the next start does
+    }
+}
+
 impl Drop for Ssh {
     fn drop(&mut self) {
-        self.close(|_| true);
-        let _ = std::fs::remove_dir_all(&self.dir);
+        self.end();
     }
 }
 

@@ -338,22 +338,73 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
                 std::thread::sleep(Duration::from_millis(500));
             }
         });
+        let mut seen: Vec<[f64; 4]> = Vec::new();
         for minute in 0..=minutes {
-            let files = fs::read_dir(format!("/proc/{}/fd", house.daemons[0].pid()))
-                .unwrap()
-                .count();
             println!(
-                "minute {minute:>4}: {} requests, {:.1} s CPU, {}, {files} files open, databases {:.1} MB",
+                "minute {minute:>4}: {} requests, {:.1} s CPU, {}, {} files open, databases {:.1} MB",
                 asked.load(Ordering::Relaxed),
                 cpu_ms(house) / 1e3,
                 memory(house),
+                open_files(house),
                 databases(house)
             );
+            seen.push([
+                status(house, "VmRSS:") / 1e3,
+                open_files(house) as f64,
+                status(house, "Threads:"),
+                wal_mb(house),
+            ]);
             if minute < minutes {
                 std::thread::sleep(Duration::from_secs(60));
             }
         }
+        // The first third warms up: what is made once, connections, threads of pools.
+        let later = &seen[seen.len() / 3..];
+        for (n, what) in ["RSS, MB", "files open", "threads", "write-ahead logs, MB"]
+            .iter()
+            .enumerate()
+        {
+            let values: Vec<f64> = later.iter().map(|row| row[n]).collect();
+            let (least, most) = values
+                .iter()
+                .fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+            println!(
+                "{what:<21} {:+.2} an hour; {least:.1} to {most:.1}",
+                60.0 * slope(&values)
+            );
+        }
     });
+}
+
+/// By least squares: how much more each next one is.
+fn slope(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let (mean_x, mean_y) = ((n - 1.0) / 2.0, values.iter().sum::<f64>() / n);
+    let part = |(x, y): (usize, &f64)| ((x as f64 - mean_x) * (y - mean_y), (x as f64 - mean_x).powi(2));
+    let parts = values.iter().enumerate().map(part);
+    let (over, under) = parts.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    over / f64::max(under, 1.0)
+}
+
+fn open_files(house: &House) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", house.daemons[0].pid()))
+        .unwrap()
+        .count()
+}
+
+fn wal_mb(house: &House) -> f64 {
+    let size = |name: &str| fs::metadata(house.folder.path().join(name)).map_or(0, |m| m.len());
+    (size("lamplighter.db-wal") + size("metrics.db-wal")) as f64 / 1e6
+}
+
+/// A number of `/proc/PID/status`.
+fn status(house: &House, name: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", house.daemons[0].pid())).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .expect("a line of status");
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// All files of the databases, in MB.
@@ -366,25 +417,13 @@ fn databases(house: &House) -> f64 {
 }
 
 fn memory(house: &House) -> String {
-    let status = fs::read_to_string(format!("/proc/{}/status", house.daemons[0].pid())).unwrap();
-    let kb = |name: &str| {
-        let line = status.lines().find(|l| l.starts_with(name)).unwrap_or_default();
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|n| n.parse::<f64>().ok())
-            .unwrap_or(0.0)
-            / 1e3
-    };
-    let threads = status
-        .lines()
-        .find_map(|l| l.strip_prefix("Threads:"))
-        .unwrap_or_default()
-        .trim();
+    let mb = |name: &str| status(house, name) / 1e3;
     format!(
-        "RSS {:.1} MB (own {:.1}, files {:.1}), {threads} threads",
-        kb("VmRSS:"),
-        kb("RssAnon:"),
-        kb("RssFile:")
+        "RSS {:.1} MB (own {:.1}, files {:.1}), {} threads",
+        mb("VmRSS:"),
+        mb("RssAnon:"),
+        mb("RssFile:"),
+        status(house, "Threads:")
     )
 }
 

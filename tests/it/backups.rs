@@ -288,6 +288,50 @@ fn a_backup_that_fails_raises_an_alert_and_the_next_one_ends_it() {
 }
 
 #[test]
+fn backups_by_the_schedule_may_be_for_a_passphrase_and_are_read_again_with_it() {
+    let house = House::new();
+    let admin = house.admin();
+    let elsewhere = Folder::new();
+    let secret = house.canary("the passphrase of the schedule");
+    let file = passphrase(&elsewhere, &secret);
+    admin
+        .put(
+            "/api/settings",
+            &json!({ "backups.at": "never", "backups.passphrase_file": file }),
+        )
+        .is(200);
+    let ends = |path: &str| {
+        let task = admin.post(path, &json!({})).is(202)["task_id"].as_i64().unwrap();
+        house.wait_for(task)["status"].clone()
+    };
+    let newest = || admin.get("/api/backups").is(200)["items"][0].clone();
+    assert_eq!(ends("/api/backups"), "ok");
+    let made = newest();
+    assert_eq!(made["encryption"], "passphrase");
+    assert_eq!(ends(&format!("/api/backups/{}/rehearse", made["id"])), "ok");
+    let checked = run(&[
+        "verify-backup",
+        "--file",
+        made["path"].as_str().unwrap(),
+        "--passphrase-file",
+        &file,
+    ]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    // A file that others may read, or that is gone, makes none: nothing is written in clear instead.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(ends("/api/backups"), "failed");
+    assert!(
+        newest()["error"].as_str().unwrap().contains("can be read by others"),
+        "{}",
+        newest()
+    );
+    fs::remove_file(&file).unwrap();
+    assert_eq!(ends("/api/backups"), "failed");
+    let folder = house.folder.path().join("backups");
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "the first one alone");
+}
+
+#[test]
 fn a_due_backup_is_made_by_itself_and_an_old_one_is_told_of() {
     let mut house = House::new();
     house

@@ -14,9 +14,9 @@ use std::process::{Command, Stdio};
 const BINARY: &str = env!("CARGO_BIN_EXE_lamplighter");
 
 /// A small disk of its own: a shell in its own mount namespace, which does what it is told.
-struct SmallDisk {
-    dir: Folder,
-    shell: Daemon,
+pub struct SmallDisk {
+    pub dir: Folder,
+    pub shell: Daemon,
 }
 
 impl Drop for SmallDisk {
@@ -28,21 +28,37 @@ impl Drop for SmallDisk {
 
 impl SmallDisk {
     /// `None` without the permission to mount.
-    fn new(mib: u32) -> Option<SmallDisk> {
+    pub fn new(mib: u32) -> Option<SmallDisk> {
+        SmallDisk::mounted("-Urm", &format!("mount -t tmpfs -o mode=700,size={mib}m small"))
+    }
+
+    /// A real file system in a file: `None` unless we are root and may mount one.
+    pub fn ext4(file: &std::path::Path, mib: u32) -> Option<SmallDisk> {
+        let file = file.display();
+        let made = format!("truncate -s {mib}M {file} && mkfs.ext4 -q -m0 {file}");
+        let made = Command::new("sh").args(["-c", &made]).status();
+        if !made.is_ok_and(|s| s.success()) {
+            eprintln!("NOT RUN: a real disk needs mkfs.ext4");
+            return None;
+        }
+        SmallDisk::mounted("-m", &format!("mount -o loop {file}"))
+    }
+
+    fn mounted(unshare: &str, mount: &str) -> Option<SmallDisk> {
         let dir = Folder::new();
         let script = format!(
-            "mount -t tmpfs -o mode=700,size={mib}m small {path} && echo mounted now && \
+            "{mount} {path} && chmod 700 {path} && echo mounted now && \
              while read -r line; do eval \"$line\"; done; kill -9 $pid; wait $pid",
             path = dir.path().display(),
         );
         let mut command = Command::new("unshare");
-        command.args(["-Urm", "sh", "-c", &script]).env_clear();
+        command.args([unshare, "sh", "-c", &script]).env_clear();
         command
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::piped());
-        let probe = Command::new("unshare").args(["-Urm", "true"]).status();
+        let probe = Command::new("unshare").args([unshare, "true"]).status();
         if !probe.is_ok_and(|s| s.success()) {
-            eprintln!("NOT RUN: a full disk needs “unshare -Urm”, which is not allowed here");
+            eprintln!("NOT RUN: a full disk needs “unshare {unshare}”, which is not allowed here");
             return None;
         }
         let mut shell = Daemon::start(command);
@@ -51,7 +67,7 @@ impl SmallDisk {
     }
 
     /// Does something and waits until it is done.
-    fn run(&mut self, line: &str, mark: &str) {
+    pub fn run(&mut self, line: &str, mark: &str) {
         self.shell.tell(Some(&format!("{line}; echo {mark}: $?")));
         assert_eq!(
             self.shell.word_after(&format!("{mark}: ")),
@@ -62,7 +78,7 @@ impl SmallDisk {
     }
 
     /// Starts the daemon; gives its address.
-    fn serve(&mut self) -> SocketAddr {
+    pub fn serve(&mut self) -> SocketAddr {
         let before = self.shell.said().len();
         let dir = self.dir.path().display();
         let line = format!("{BINARY} serve --data-dir {dir} --listen 127.0.0.1:0 & pid=$!");

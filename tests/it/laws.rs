@@ -622,6 +622,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
         "peers that never answer; rounds of polls are counted over ten seconds",
     ),
     ("tests/it/net.rs", 1, "a peer that never answers"),
+    (
+        "tests/it/proofs.rs",
+        3,
+        "a Glances that never answers; threads are missed for a while; rounds of a minute under another clock",
+    ),
     ("tests/it/sitewatch.rs", 1, "a web server that never answers"),
     ("tests/it/ssh.rs", 1, "children of other tests may be ending just now"),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),

@@ -44,21 +44,6 @@ fn a_file_from_a_newer_version_is_refused_and_stays_good() {
 }
 
 #[test]
-fn an_older_file_is_copied_aside_before_it_is_migrated() {
-    let dir = std::env::temp_dir().join(format!("lamplighter-older-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let path = dir.join("x.db");
-    drop(Db::open(&path, Durability::Full, &schema::STATE[..1]).unwrap());
-    drop(Db::open(&path, Durability::Full, schema::STATE).unwrap());
-    let copies = std::fs::read_dir(&dir)
-        .unwrap()
-        .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("before-"))
-        .count();
-    assert_eq!(copies, 1);
-    std::fs::remove_dir_all(&dir).unwrap();
-}
-
-#[test]
 fn tasks_and_their_logs_outlive_the_tables_new_shape() {
     let dir = std::env::temp_dir().join(format!("lamplighter-tasks-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

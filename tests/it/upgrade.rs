@@ -1,18 +1,22 @@
 //! A data folder that an earlier version has left is opened by this one, and everything is still in it: what the API
 //! answered then stands beside the folder and is what it answers now. A field may have come; none may be lost.
 
+use crate::health::SmallDisk;
 use crate::{common, fake};
 
 use common::*;
 use fake::{Fake, data, http};
 use lamplighter::base::clock::{self, DAY, MINUTE};
 use lamplighter::base::id::Id;
-use lamplighter::db::{Db, Durability, schema};
+use lamplighter::db::{Db, Durability, migrate, schema};
 use lamplighter::features::fleet::metrics::{Disk, Polled, Recorder, Sample};
 use serde_json::{Map, Value, json};
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// `NAME.tar.gz` is a data folder, `NAME.json` what was answered about it (and the administrator's password).
 const FOLDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/upgrade");
@@ -163,12 +167,231 @@ fn goes_on(told: &Path) {
     assert_eq!((count(twice), count(all)), (0, 3), "cpu, / and /srv, each once");
 }
 
-/// Makes a folder of this version: run it before a release, for the tests of the next ones.
-/// `cargo test --test it -- --ignored --exact upgrade::makes_a_folder`, with `LAMPLIGHTER_UPGRADE=name`.
+/// Unpacks the folder of the earliest version.
+fn earliest() -> Folder {
+    let folder = Folder::new();
+    let mut packed: Vec<PathBuf> = std::fs::read_dir(FOLDERS).unwrap().map(|e| e.unwrap().path()).collect();
+    packed.retain(|path| path.extension().is_some_and(|e| e == "gz"));
+    let order = |path: &PathBuf| {
+        let copy = Folder::new();
+        tar(&["-xzf", path.to_str().unwrap(), "-C", copy.path().to_str().unwrap()]);
+        schemas(copy.path())
+    };
+    packed.sort_by_key(order);
+    tar(&[
+        "-xzf",
+        packed[0].to_str().unwrap(),
+        "-C",
+        folder.path().to_str().unwrap(),
+    ]);
+    folder
+}
+
+/// Numbers of the schemas of both databases.
+fn schemas(folder: &Path) -> [i64; 2] {
+    schema::DATABASES.map(|database| {
+        let db = rusqlite::Connection::open(folder.join(database.name)).unwrap();
+        db.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap()
+    })
+}
+
+fn newest() -> [i64; 2] {
+    schema::DATABASES.map(|database| database.steps.len() as i64)
+}
+
+/// Files of the folder with this in their names.
+fn named(folder: &Path, part: &str) -> Vec<PathBuf> {
+    let mut found = files(folder);
+    found.retain(|path| path.file_name().unwrap().to_str().unwrap().contains(part));
+    found.sort();
+    found
+}
+
+#[track_caller]
+fn migrate(folder: &Path) {
+    let done = run(&["migrate", "--data-dir", folder.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", said(&done));
+}
+
+#[test]
+fn before_an_upgrade_the_databases_are_copied_and_a_copy_leads_back() {
+    let folder = earliest();
+    let before = schemas(folder.path());
+    let file = folder.path().join("lamplighter.db");
+    for round in 1..=3 {
+        migrate(folder.path());
+        assert_eq!(schemas(folder.path()), newest());
+        let copies = named(folder.path(), "lamplighter.before-");
+        assert_eq!(copies.len(), round.min(2), "two are kept: {copies:?}");
+        let copy = copies.last().unwrap();
+        let name = copy.file_name().unwrap().to_str().unwrap();
+        let start = format!("lamplighter.before-{}-20", env!("CARGO_PKG_VERSION"));
+        assert!(name.starts_with(&start), "{name}");
+        assert_eq!(std::fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(lamplighter::db::damage(copy).unwrap(), None);
+        // Back: the copy takes the place of the file.
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+        }
+        std::fs::copy(copy, &file).unwrap();
+        assert_eq!(schemas(folder.path())[0], before[0]);
+        // A copy's name has seconds: the next one may come within this one.
+        let earlier = format!("lamplighter.before-0.0.{round}-20000101T000000.db");
+        std::fs::rename(copy, folder.path().join(earlier)).unwrap();
+    }
+    migrate(folder.path());
+    // The doctor shows them; a start without an upgrade makes none.
+    let copies = named(folder.path(), ".before-");
+    let told = run(&["doctor", "--data-dir", folder.path().to_str().unwrap()]);
+    let is_told = |copy: &PathBuf| said(&told).contains(copy.file_name().unwrap().to_str().unwrap());
+    assert!(copies.iter().all(is_told), "{copies:?}: {}", said(&told));
+    migrate(folder.path());
+    assert_eq!(named(folder.path(), ".before-"), copies);
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let by: String = db
+        .query_row("SELECT program FROM schema_versions", [], |r| r.get(0))
+        .unwrap();
+    assert_eq!(by, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn an_upgrade_without_room_for_the_copies_is_refused_and_changes_nothing() {
+    let Some(mut disk) = SmallDisk::new(12) else { return };
+    let from = earliest();
+    let dir = disk.dir.path().display().to_string();
+    disk.run(
+        &format!(
+            "cp {}/*.db {}/master.key {dir}",
+            from.path().display(),
+            from.path().display()
+        ),
+        "filled",
+    );
+    let binary = env!("CARGO_BIN_EXE_lamplighter");
+    let refused = format!(
+        "{binary} migrate --data-dir {dir} >{dir}/said 2>&1; test $? = 78 && cat {dir}/said && grep -q 'MB of free disk' {dir}/said"
+    );
+    disk.run(&refused, "refused");
+    for file in ["lamplighter.db", "metrics.db"] {
+        disk.run(&format!("cmp {dir}/{file} {}/{file}", from.path().display()), file);
+    }
+    disk.run(&format!("test -z \"$(ls {dir} | grep before)\""), "nothing");
+}
+
+#[test]
+fn a_folder_of_a_newer_version_is_refused_in_words_and_not_touched() {
+    let mut house = House::with(Processes::ApiOnly, &[]);
+    house.stop();
+    let db = house.database("lamplighter.db");
+    let newer = "PRAGMA user_version = 900; INSERT INTO schema_versions VALUES (900, '7.8.9', 0);";
+    db.execute_batch(newer).unwrap();
+    drop(db);
+    let before = std::fs::read(house.folder.path().join("lamplighter.db")).unwrap();
+    for command in ["serve", "run-scheduler", "migrate", "status", "backup"] {
+        let out = house.folder.path().join("never.tar").display().to_string();
+        let mut args = vec![command, "--data-dir", house.dir()];
+        if command == "backup" {
+            args.extend(["--out", &out]);
+        }
+        let refused = run(&args);
+        let said = said(&refused);
+        assert_eq!(refused.status.code(), Some(78), "{command}: {said}");
+        for part in [
+            "written by Lamplighter 7.8.9",
+            "restore",
+            "backup",
+            "Nothing was changed",
+        ] {
+            assert!(said.contains(part), "{command}: {said}");
+        }
+    }
+    assert!(std::fs::read(house.folder.path().join("lamplighter.db")).unwrap() == before);
+    let back = format!(
+        "DELETE FROM schema_versions WHERE schema = 900; PRAGMA user_version = {};",
+        newest()[0]
+    );
+    house.database("lamplighter.db").execute_batch(&back).unwrap();
+    house.start();
+}
+
+#[test]
+fn an_upgrade_that_is_killed_leaves_each_file_as_before_or_as_after() {
+    let whole = earliest();
+    let before = schemas(whole.path());
+    let dump =
+        |folder: &Path, name: &str| migrate::dump(&rusqlite::Connection::open(folder.join(name)).unwrap()).unwrap();
+    let names = schema::DATABASES.map(|database| database.name);
+    let old = names.map(|name| dump(whole.path(), name));
+    let began = Instant::now();
+    migrate(whole.path());
+    let took = began.elapsed().as_micros() as usize;
+    let new = names.map(|name| dump(whole.path(), name));
+    let mut dice = Dice::new(31);
+    let mut seen = [0; 2];
+    for _ in 0..rounds(5) {
+        let folder = earliest();
+        let mut child = lamplighter(&["migrate", "--data-dir", folder.path().to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_micros((took / 2 + dice.roll(took)) as u64));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for (n, version) in schemas(folder.path()).into_iter().enumerate() {
+            let is_new = version == newest()[n];
+            assert!(is_new || version == before[n], "{} is of schema {version}", names[n]);
+            assert!(
+                dump(folder.path(), names[n]) == if is_new { &*new[n] } else { &*old[n] },
+                "{}",
+                names[n]
+            );
+            seen[usize::from(is_new)] += 1;
+            let db = rusqlite::Connection::open(folder.path().join(names[n])).unwrap();
+            let said: String = db.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap();
+            assert_eq!(said, "ok");
+        }
+        migrate(folder.path());
+        assert_eq!(schemas(folder.path()), newest());
+        assert_eq!(named(folder.path(), "unfinished"), [""; 0].map(PathBuf::from));
+        assert!(named(folder.path(), "lamplighter.before-").len() <= 2);
+    }
+    eprintln!(
+        "killed upgrades: {} files were as before, {} as after",
+        seen[0], seen[1]
+    );
+}
+
+#[test]
+fn every_release_has_its_folder() {
+    let changes = include_str!("../../src/manual/changes.md");
+    let is_version = |word: &&str| word.split('.').count() == 3 && word.split('.').all(|n| n.parse::<u32>().is_ok());
+    let headings = changes.lines().filter_map(|line| line.strip_prefix("## "));
+    let released: Vec<&str> = headings
+        .filter_map(|title| title.split(' ').next().filter(is_version))
+        .collect();
+    let missing = |version: &&&str| {
+        let is_there = |end: &str| Path::new(FOLDERS).join(format!("{version}.{end}")).exists();
+        !(is_there("tar.gz") && is_there("json"))
+    };
+    let missing: Vec<_> = released.iter().filter(missing).collect();
+    assert!(
+        missing.is_empty(),
+        "{missing:?}: see “Before a release” in contributing.md"
+    );
+    let current = env!("CARGO_PKG_VERSION");
+    let is_coming = changes.contains(&format!("{current} is not released yet"));
+    assert!(
+        released.contains(&current) != is_coming,
+        "changes.md has a heading “## {current}”, or says that {current} is not released yet"
+    );
+}
+
+/// Makes a folder of this version, for the tests of the next ones: see “Before a release” in contributing.md.
 #[test]
 #[ignore = "makes what the other test reads"]
 fn makes_a_folder() {
-    let name = std::env::var("LAMPLIGHTER_UPGRADE").expect("LAMPLIGHTER_UPGRADE is the folder's name");
+    let name = env!("CARGO_PKG_VERSION");
     let mut house = House::with(Processes::ApiOnly, &[]);
     let admin = house.admin();
     let glances = glances();

@@ -115,11 +115,14 @@ where
         fault.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits for running polls (5 s at most) and passes on the rest.
+    /// Waits for running polls, but not for those that hang, and passes on the rest.
     pub fn stop(self) {
-        self.0.stop();
+        self.0.stop_within(STOP_MAX);
     }
 }
+
+/// Time that running polls have at a stop.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Limits log lines per server and kind.
 static LINES: LazyLock<Rations<(i64, &'static str)>> = LazyLock::new(|| Rations::new(5, Duration::from_secs(600)));

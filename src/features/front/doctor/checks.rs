@@ -7,11 +7,12 @@ use crate::base::clock::{self, Duration, MINUTE, rfc3339};
 use crate::base::error::Result;
 use crate::base::process::{self, Cancel, Program};
 use crate::base::{file, sys};
+use crate::db::migrate;
 use crate::features::house::backups;
 use crate::lang::Lang;
 use crate::lang::format::bytes;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name, and the check; `Err` of it is a failure of its own.
 type Check = (&'static str, fn(&App) -> Result<Found>);
@@ -103,8 +104,24 @@ fn database(app: &App) -> Result<Found> {
     let trouble = [&app.db, &app.metrics].into_iter().find(|db| db.trouble().is_some());
     match trouble {
         Some(db) => fails("trouble", db.path().display().to_string()),
-        None => fine(bytes(Lang::En, (app.db.size()?.file + app.metrics.size()?.file) as f64)),
+        None => fine(
+            [vec![bytes(Lang::En, size(app)? as f64)], copies(app)?]
+                .concat()
+                .join(", "),
+        ),
     }
+}
+
+fn size(app: &App) -> Result<i64> {
+    Ok(app.db.size()?.file + app.metrics.size()?.file)
+}
+
+/// Names of the copies of before upgrades.
+fn copies(app: &App) -> Result<Vec<String>> {
+    let mut all = migrate::copies(app.db.path())?;
+    all.extend(migrate::copies(app.metrics.path())?);
+    let name = |path: &PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
+    Ok(all.iter().filter_map(name).collect())
 }
 
 fn integrity(app: &App) -> Result<Found> {

@@ -49,11 +49,6 @@ pub fn last(conn: &Conn) -> Result<(Option<Ms>, Option<Ms>)> {
 }
 
 pub fn begin(conn: &Conn, path: &str, encryption: &str, at: Ms) -> Result<Id<id::Backup>> {
-    // One that has not ended was cut off: only one is made at a time.
-    conn.execute(
-        "UPDATE backups SET ended_at = ?1, error = 'It was cut off.' WHERE ended_at IS NULL",
-        [at],
-    )?;
     conn.execute(
         "INSERT INTO backups (began_at, path, encryption) VALUES (?1, ?2, ?3)",
         params![at, path, encryption],

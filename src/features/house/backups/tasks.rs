@@ -9,6 +9,7 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Kind as Fault, Result};
 use crate::base::file;
 use crate::base::id::Id;
+use crate::db::Tx;
 use crate::events::outbox;
 use crate::task::worker::Run;
 use crate::task::{Class, Kind, Outcome, Tries};
@@ -64,7 +65,10 @@ fn make(run: &Run) -> Result<Outcome> {
     let word = recipient
         .as_ref()
         .map_or("none", |recipient| encryption(recipient.as_ref()));
-    let id = app.db.write(|tx| queries::begin(tx, &shown, word, now))?;
+    let id = app.db.write(|tx| {
+        end_cut_off(tx, now)?;
+        queries::begin(tx, &shown, word, now)
+    })?;
     let made = recipient.and_then(|recipient| {
         file::private_dir(&folder)?;
         backup::make(app, &path, recipient.as_ref(), false, run.cancel)?;
@@ -99,6 +103,18 @@ fn make(run: &Run) -> Result<Outcome> {
     made?;
     let removed = clean_up(run, keep)?;
     Ok(outcome(1 + removed))
+}
+
+/// Those that have not ended were cut off: only one is made at a time. A file has its name when it is whole.
+fn end_cut_off(tx: &Tx, now: Ms) -> Result<()> {
+    let all = queries::all(tx)?;
+    for cut_off in all.iter().filter(|b| b.ended_at.is_none()) {
+        match std::fs::metadata(&cut_off.path) {
+            Ok(file) => queries::end(tx, cut_off.id, file.len() as i64, "", now)?,
+            Err(_) => queries::end(tx, cut_off.id, 0, "It was cut off.", now)?,
+        }
+    }
+    Ok(())
 }
 
 fn outcome(changed: u32) -> Outcome {

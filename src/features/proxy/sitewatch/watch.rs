@@ -39,7 +39,10 @@ const LATE_MAX: Duration = Duration::from_secs(120);
 /// Servers checked at the same time on demand.
 const WIDTH: usize = 8;
 
-/// The watch of all deployed sites. A stop waits for running checks and stores their results.
+/// Time that running checks have at a stop; their results are stored.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// The watch of all deployed sites.
 pub const SERVICES: &[Service] = &[Service {
     name: "sitewatch.look",
     every: CHECK_AGAIN,
@@ -64,7 +67,7 @@ pub const SERVICES: &[Service] = &[Service {
             }
             parallel::lock(&pool.work().fault).clone().map_or(Ok(None), Err)
         });
-        pool.stop();
+        pool.stop_within(STOP_MAX);
         Ok(())
     },
 }];

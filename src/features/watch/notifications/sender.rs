@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 /// Poll interval: the most that a lost wake-up can cost.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Time to wait for running attempts at a stop. Longer ones are repeated at the next start.
-const STOP_MAX: Duration = Duration::from_secs(8);
+const STOP_MAX: Duration = Duration::from_secs(4);
 /// Bytes kept of a receiver's message.
 const ANSWER_MAX: usize = 500;
 
