@@ -86,6 +86,7 @@ pub const STATE: &[Step] = steps![
     "0038_silence_targets.sql",
     "0040_keyring.sql",
     "0041_backups.sql",
+    "0042_packages.sql",
 ];
 
 /// Steps of `metrics.db`.
