@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The package of the program that these tests were built with.
-fn package(folder: &Folder) -> PathBuf {
+pub fn package(folder: &Folder) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Command::new(here.join("packaging/build-deb"))
         .args(["--binary", env!("CARGO_BIN_EXE_lamplighter")])
@@ -28,7 +28,7 @@ fn package(folder: &Folder) -> PathBuf {
 }
 
 /// Puts bytes into a file of the host.
-fn put(host: &str, path: &str, bytes: &[u8]) {
+pub fn put(host: &str, path: &str, bytes: &[u8]) {
     let on = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/on");
     let mut child = Command::new(on)
         .args(["--direct", host, "sh", "-c", &format!("cat >{path}")])
@@ -40,7 +40,7 @@ fn put(host: &str, path: &str, bytes: &[u8]) {
 }
 
 /// A request to the daemon on the host, with this token.
-fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
+pub fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
     put(host, "/root/body", body.to_string().as_bytes());
     let told = on(
         host,
@@ -53,7 +53,7 @@ fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value
     serde_json::from_str(&told).unwrap_or_else(|e| panic!("{method} {path}: {e}: {told}"))
 }
 
-fn sign_in(host: &str) -> String {
+pub fn sign_in(host: &str) -> String {
     let answer = ask(
         host,
         "POST",
@@ -67,7 +67,7 @@ fn sign_in(host: &str) -> String {
         .into()
 }
 
-fn is_up(host: &str) {
+pub fn is_up(host: &str) {
     eventually("the daemon answers", || {
         on(host, "curl -s http://127.0.0.1:8080/health || true")
             .contains("\"status\":\"healthy\"")
@@ -76,7 +76,7 @@ fn is_up(host: &str) {
 }
 
 /// Waits for the task of an answer.
-fn done(host: &str, token: &str, started: &Value) -> Value {
+pub fn done(host: &str, token: &str, started: &Value) -> Value {
     let path = format!("/api/tasks/{}", started["task_id"]);
     eventually("the task ends", || {
         let task = ask(host, "GET", &path, token, &Value::Null);
