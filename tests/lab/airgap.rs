@@ -1,11 +1,11 @@
 //! Nothing but two machines that see each other: the daemon on one, from its package; the other is set up from a bundle. A
-//! rule in each kernel counts, and drops, whatever would go anywhere else. Needs the lab (`tests/lab`), hosts h11 and h12,
-//! debhelper and, for the bundle, this machine's way to a mirror of Debian.
+//! rule in each kernel counts, and drops, whatever would go anywhere else. And servers of other systems from their
+//! bundles. Needs the lab (`tests/lab`), hosts h11, h12, d13 and u24, debhelper and, for the bundles, this machine's way to mirrors.
 
 use crate::common;
 use crate::package::{ask, done, is_up, package, put, sign_in};
 
-use common::lab::{Hosts, address, back_end, key, on};
+use common::lab::{Hosts, act, address, back_end, changes, key, log, on};
 use common::*;
 use serde_json::{Value, json};
 use std::fs;
@@ -90,6 +90,10 @@ fn two_machines_that_see_nobody_else() {
     let folder = Folder::new();
     put(house, "/root/lamplighter.deb", &fs::read(package(&folder)).unwrap());
     put(house, "/root/bookworm.bundle", &fs::read(bundle(&folder)).unwrap());
+    // There are no name servers either: resolv.conf(5) then means one on the machine itself, and nobody listens there.
+    for host in [house, other] {
+        on(host, "echo '# none here' >/etc/resolv.conf");
+    }
     shut(house, other);
     shut(other, house);
 
@@ -112,7 +116,7 @@ fn two_machines_that_see_nobody_else() {
     });
     let server = api("POST", "/api/servers", &wanted)["id"].clone();
     let at = |what: &str| format!("/api/servers/{server}/{what}");
-    let log = |task: &Value| api("GET", &format!("/api/tasks/{}/logs", task["id"]), &Value::Null).to_string();
+    let told = |task: &Value| api("GET", &format!("/api/tasks/{}/logs", task["id"]), &Value::Null).to_string();
     assert_eq!(does(&at("check-ssh"), &json!({}))["status"], "ok");
 
     // Without a bundle, and with one of another release: a clear no, before anything was changed.
@@ -143,12 +147,12 @@ fn two_machines_that_see_nobody_else() {
         ("install-glances", json!({ "profile": "protected" })),
     ] {
         let first = does(&at(what), &body);
-        assert_eq!(first["status"], "ok", "{what}: {}", log(&first));
+        assert_eq!(first["status"], "ok", "{what}: {}", told(&first));
         assert!(first["changed"].as_i64() > Some(0), "{first}");
         assert!(
-            log(&first).contains("Packages come from the bundle bookworm amd64"),
+            told(&first).contains("Packages come from the bundle bookworm amd64"),
             "{}",
-            log(&first)
+            told(&first)
         );
         assert_eq!(
             (on(other, APT), on(other, LEFT)),
@@ -160,9 +164,9 @@ fn two_machines_that_see_nobody_else() {
             (&second["status"], &second["changed"]),
             (&json!("ok"), &json!(0)),
             "{what}: {}",
-            log(&second)
+            told(&second)
         );
-        assert!(!log(&second).contains("come from the bundle"), "{}", log(&second));
+        assert!(!told(&second).contains("come from the bundle"), "{}", told(&second));
     }
     let lit = eventually("the lamp is lit", || {
         let seen = api("GET", &format!("/api/servers/{server}"), &Value::Null);
@@ -197,7 +201,7 @@ fn two_machines_that_see_nobody_else() {
     let domain = api("POST", "/api/domains", &wanted);
     assert!(domain["id"].is_i64(), "{domain}");
     let deployed = does(&format!("/api/domains/{}/deploy", domain["id"]), &json!({}));
-    assert_eq!(deployed["status"], "ok", "{}", log(&deployed));
+    assert_eq!(deployed["status"], "ok", "{}", told(&deployed));
     let page = format!(
         "curl -sS --cacert /root/cert.pem --resolve intra.test:443:{} https://intra.test/",
         address(other)
@@ -230,4 +234,88 @@ fn two_machines_that_see_nobody_else() {
         "timeout 1 bash -c 'exec 3<>/dev/udp/192.0.2.1/53; echo x >&3' 2>/dev/null; true",
     );
     assert_eq!(left(house), 1);
+}
+
+/// A bundle for another release, made here; `None` where its mirror does not answer, and that is said.
+fn bundle_of(folder: &Folder, suite: &str, source: &str) -> Option<PathBuf> {
+    let made = folder.path().join(format!("{suite}.bundle"));
+    let out = run(&[
+        "bundle",
+        "make",
+        "--suite",
+        suite,
+        "--source",
+        source,
+        "--out",
+        made.to_str().unwrap(),
+    ]);
+    if !out.status.success() && said(&out).contains("lists cannot be read") {
+        println!("NOT RUN, there is no bundle for {suite}: {}", said(&out));
+        return None;
+    }
+    assert!(out.status.success(), "{}", said(&out));
+    println!("{}", said(&out).trim());
+    Some(made)
+}
+
+/// A server that has lost its package sources gets nginx and Glances all the same.
+fn set_up_from_a_bundle(hosts: &Hosts, suite: &str, source: &str) {
+    let host = hosts.0[0];
+    let folder = Folder::new();
+    let Some(bundle) = bundle_of(&folder, suite, source) else {
+        return;
+    };
+    let house = common::lab::house(hosts);
+    let added = run(&[
+        "bundle",
+        "add",
+        "--data-dir",
+        house.dir(),
+        "--file",
+        bundle.to_str().unwrap(),
+    ]);
+    assert!(added.status.success(), "{}", said(&added));
+    on(
+        host,
+        "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /srv/labrepo /var/lib/apt/lists/*",
+    );
+    let task = |what: &str| act(&house, &format!("/api/servers/1/{what}"), &json!({}));
+    changes(&task("check-ssh"));
+    let refused = task("deploy-proxy");
+    assert_eq!(refused["error"]["code"], "package_missing", "{}", log(&house, &refused));
+    house
+        .admin()
+        .patch("/api/servers/1", &json!({ "packages": "bundle" }))
+        .is(200);
+    for what in ["deploy-proxy", "install-glances"] {
+        let first = task(what);
+        assert!(changes(&first) > 0, "{what}: {}", log(&house, &first));
+        let second = task(what);
+        assert_eq!(changes(&second), 0, "{what}, the second time: {}", log(&house, &second));
+        assert_eq!(on(host, LEFT), "");
+    }
+    eventually("the lamp is lit", || {
+        let seen = house.admin().get("/api/servers/1").is(200);
+        (seen["status"] == "ok" && seen["last_sample"]["mem_percent"].is_f64()).then_some(())
+    });
+    println!("{host}: {}", house.admin().get("/api/servers/1").is(200)["facts"]);
+}
+
+#[test]
+#[ignore = "lab: d13"]
+fn debian_13_has_a_bundle_of_its_own() {
+    let Some(hosts) = Hosts::fetched(&["d13"]) else { return };
+    set_up_from_a_bundle(&hosts, "trixie", "deb http://deb.debian.org/debian trixie main");
+}
+
+#[test]
+#[ignore = "lab: u24"]
+fn ubuntu_has_a_bundle_of_its_own() {
+    let Some(hosts) = Hosts::fetched(&["u24"]) else { return };
+    let keys = lab_dir().join("ubuntu.gpg");
+    let source = format!(
+        "deb [signed-by={}] http://archive.ubuntu.com/ubuntu noble main universe",
+        keys.display()
+    );
+    set_up_from_a_bundle(&hosts, "noble", &source);
 }
