@@ -39,7 +39,10 @@ pub(super) fn evaluate(
     plan.find_lineages(desired, &here, &lineage);
     let rendered = desired.render_with(placement, seen.nginx.as_ref(), &lineage)?;
     plan.after = rendered.text.clone();
-    plan.plan_steps(desired, server, placement, &seen, &here, old_name, &rendered)?;
+    plan.plan_steps(desired, placement, &seen, &here, old_name, &rendered)?;
+    if server.fields.from_bundle() {
+        plan.tell_bundle();
+    }
     Ok(plan)
 }
 
@@ -305,10 +308,20 @@ impl ServerPlan {
             .push(Finding::new(Level::Warn, "resolved_once", message).on(names, &seen.version));
     }
 
+    /// What is installed comes from a bundle.
+    fn tell_bundle(&mut self) {
+        for step in &mut self.steps {
+            step.what = match step.what {
+                "nginx" => "nginx_bundled",
+                "certbot" => "certbot_bundled",
+                other => other,
+            };
+        }
+    }
+
     fn plan_steps(
         &mut self,
         desired: &DesiredState,
-        server: &Server,
         placement: &Placement,
         seen: &Seen,
         here: &SiteSeen,
@@ -318,12 +331,11 @@ impl ServerPlan {
         let lineage = desired.lineage_seen(placement, here);
         let mut steps = std::mem::take(&mut self.steps);
         let same_text = here.text.as_deref() == Some(rendered.text.as_str());
-        let source = |own, bundled| if server.fields.from_bundle() { bundled } else { own };
         if !seen.ready {
-            steps.push(Step::new('+', source("nginx", "nginx_bundled"), ""));
+            steps.push(Step::new('+', "nginx", ""));
         }
         if desired.is_acme() && seen.certbot.is_none() {
-            steps.push(Step::new('+', source("certbot", "certbot_bundled"), ""));
+            steps.push(Step::new('+', "certbot", ""));
         }
         if desired.is_acme() && (here.lacks.is_some() || here.lineage.is_none()) {
             steps.push(Step::new('+', "issue", desired.acme_directory.clone()));
