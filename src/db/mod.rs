@@ -572,7 +572,9 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
         "NORMAL"
     };
     // Said to a file that holds something, it would be written down again: by each connection, also on a disk that is full.
-    let pages: i64 = conn.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(told)?;
+    let pages: i64 = conn
+        .query_row("PRAGMA page_count", [], |r| r.get(0))
+        .map_err(|e| cannot_open(path, e))?;
     let kind = if pages == 0 {
         "PRAGMA auto_vacuum=INCREMENTAL;"
     } else {
