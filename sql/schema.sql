@@ -506,7 +506,7 @@ CREATE TABLE servers (
 ) VIRTUAL, state_since INTEGER NOT NULL GENERATED ALWAYS AS (
   CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
   ELSE max(status_since, alerts_since) END
-) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '') STRICT;
+) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle'))) STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,

@@ -4,24 +4,23 @@
 //! databases stay sealed under the master key, which lies apart and is inside only when that is asked for.
 
 pub mod age;
-mod tar;
 
 use crate::app::App;
 use crate::base::clock::{self, Ms};
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::file::Hashing;
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
+use crate::base::tar::{self, Entry};
 use crate::base::{file, random, text};
 use crate::db::{self, schema};
 use crate::vault;
 use age::{Opener, Recipient, Sealer};
-use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use tar::Entry;
 
 const MANIFEST: &str = "manifest.json";
 const MASTER_KEY: &str = "master.key";
@@ -189,37 +188,6 @@ fn archive<W: Write>(mut out: W, manifest: &Manifest, copies: &[PathBuf]) -> Res
     Ok(out)
 }
 
-/// Passes on what is written and counts its SHA-256.
-struct Hashing<W: Write> {
-    out: W,
-    context: Context,
-}
-
-impl<W: Write> Hashing<W> {
-    fn new(out: W) -> Hashing<W> {
-        Hashing {
-            out,
-            context: Context::new(&SHA256),
-        }
-    }
-
-    fn finish(self) -> String {
-        text::hex(self.context.finish().as_ref())
-    }
-}
-
-impl<W: Write> Write for Hashing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(bytes)?;
-        self.context.update(&bytes[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
 /// A backup that was unpacked into a folder of its own and found whole.
 pub struct Unpacked {
     /// What it says it holds.
@@ -285,7 +253,7 @@ fn unpack_archive(mut from: impl Read, folder: &Path) -> Result<Unpacked> {
         let path = shop.0.join(&part.name);
         let mut out = Hashing::new(file::create_new(&path)?);
         let copied = io::copy(&mut from.by_ref().take(part.size), &mut out).map_err(damaged)?;
-        out.out.sync_all()?;
+        out.get().sync_all()?;
         if copied != part.size || out.finish() != part.sha256 {
             return Err(damaged(format!("{} is not as it was written", part.name)));
         }

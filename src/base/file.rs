@@ -1,6 +1,7 @@
 //! Files that hold secrets or that must be written atomically.
 
 use super::error::{Error, Result};
+use ring::digest::{Context, SHA256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -117,6 +118,67 @@ pub fn read_limited(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     match out.len() as u64 > max {
         true => Err(std::io::Error::other(format!("longer than {max} bytes"))),
         false => Ok(out),
+    }
+}
+
+/// A writer that reckons the SHA-256 of what goes through it.
+pub struct Hashing<W: Write> {
+    out: W,
+    context: Context,
+}
+
+impl<W: Write> Hashing<W> {
+    /// Passes everything on to `out`.
+    pub fn new(out: W) -> Hashing<W> {
+        Hashing {
+            out,
+            context: Context::new(&SHA256),
+        }
+    }
+
+    /// Where it goes.
+    pub fn get(&self) -> &W {
+        &self.out
+    }
+
+    /// The SHA-256 in hex.
+    pub fn finish(self) -> String {
+        super::text::hex(self.context.finish().as_ref())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.context.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A folder (0700) that is removed when dropped, with everything in it.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// Makes a folder of a random name in `dir`.
+    pub fn new(dir: &Path) -> Result<TempDir> {
+        let path = dir.join(format!(".lamplighter-{}", super::random::name()));
+        private_dir(&path)?;
+        Ok(TempDir(path))
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -23,6 +23,7 @@ pub mod url;
 pub mod shell;
 pub mod nginx;
 pub mod file;
+pub mod tar;
 pub mod lines;
 pub mod redact;
 pub mod process;

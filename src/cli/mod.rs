@@ -103,6 +103,12 @@ impl Invocation {
         self.flags.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
 
+    /// All values of a flag that may be given more than once.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let of_that_name = self.flags.iter().filter(|(n, _)| *n == name);
+        of_that_name.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// Was `--json` given?
     pub fn json(&self) -> bool {
         self.flag("json").is_some()

@@ -75,7 +75,7 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     let probe = Probe::start(&app, api.as_ref().map(ApiHalf::door), scheduler.is_some())?;
     ready(&api.as_ref().map_or_else(Vec::new, ApiHalf::addresses));
     notify::tell("READY=1");
-    wait_for_stop(&mut signals);
+    wait_for_stop(&app, &mut signals);
     notify::tell("STOPPING=1");
     log::info("daemon", "stopping", &[]);
     probe.stop();
@@ -97,14 +97,16 @@ pub fn run(app: Arc<App>, mode: ProcessMode, ready: impl FnOnce(&[String])) -> R
     Ok(())
 }
 
-/// Interval of returning free heap memory. Takes a millisecond if there is none.
+/// Interval of closing idle readers and returning free heap memory. Takes a millisecond if there is none.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(15);
 
-/// The main thread, otherwise idle, also returns free heap memory.
-fn wait_for_stop(signals: &mut File) {
+/// The main thread, otherwise idle, also returns memory that nobody needs.
+fn wait_for_stop(app: &App, signals: &mut File) {
     let mut byte = [0];
     loop {
         if !sys::readable(signals, GIVE_BACK_EVERY) {
+            app.db.close_idle();
+            app.metrics.close_idle();
             sys::give_back();
             continue;
         }

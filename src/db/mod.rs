@@ -57,9 +57,9 @@ struct File {
     durability: Durability,
     /// A panic inside a transaction rolls it back; the connection itself stays good.
     writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Idle<Connection>>,
     /// Idle readers with the views of a [`Lens`], and what they were granted last.
-    narrow_readers: Mutex<Vec<(Arc<str>, Connection)>>,
+    narrow_readers: Mutex<Idle<(Arc<str>, Connection)>>,
     /// Never writes, so that `PRAGMA data_version` on it counts every commit.
     watcher: Mutex<Connection>,
     reserve: Reserve,
@@ -173,7 +173,7 @@ impl Db {
     /// Opens or creates the file as it is. Errors: the disk, the file.
     fn attach(path: &Path, durability: Durability) -> Result<Db> {
         let reserve = Reserve::beside(path);
-        let open = || -> Result<_> { Ok((connect(path, durability, true)?, connect(path, durability, false)?)) };
+        let open = || -> Result<_> { Ok((connect(path, durability, true)?, open_file(path, false)?)) };
         let opened = match open() {
             // SQLite needs some kB beside the file even to read.
             Err(e) if e.code == DISK_FULL && reserve.give_up() => open(),
@@ -361,7 +361,7 @@ impl Db {
 
     fn read_with(&self, f: &mut dyn FnMut(&Conn) -> Result<()>) -> Result<()> {
         let mut reader = match &self.lens {
-            None => match lock(&self.file.readers).pop() {
+            None => match lock(&self.file.readers).take(|_| true) {
                 Some(reader) => reader,
                 None => self.reader()?,
             },
@@ -375,10 +375,17 @@ impl Db {
             self.note(Some(e));
         }
         match &self.lens {
-            None => keep(&self.file.readers, reader),
-            Some(lens) => keep(&self.file.narrow_readers, (Arc::clone(&lens.granted), reader)),
+            None => lock(&self.file.readers).keep(reader),
+            Some(lens) => lock(&self.file.narrow_readers).keep((Arc::clone(&lens.granted), reader)),
         }
         out
+    }
+
+    /// Closes readers that were not needed since the last call. One stays.
+    pub fn close_idle(&self) {
+        let readers = lock(&self.file.readers).close(1);
+        let narrow = lock(&self.file.narrow_readers).close(0);
+        drop((readers, narrow)); // outside of the locks
     }
 
     fn reader(&self) -> Result<Connection> {
@@ -389,10 +396,9 @@ impl Db {
     fn narrow_reader(&self, lens: &Lens) -> Result<Connection> {
         let idle = {
             let mut idle = lock(&self.file.narrow_readers);
-            let same = idle.iter().position(|(granted, _)| *granted == lens.granted);
-            match same {
-                Some(n) => return Ok(idle.swap_remove(n).1),
-                None => idle.pop(),
+            match idle.take(|(granted, _)| *granted == lens.granted) {
+                Some((_, reader)) => return Ok(reader),
+                None => idle.take(|_| true),
             }
         };
         let (reader, views) = match idle {
@@ -472,11 +478,40 @@ impl Db {
     }
 }
 
-/// Keeps what is idle for the next one, when there is not enough of it.
-fn keep<T>(idle: &Mutex<Vec<T>>, reader: T) {
-    let mut idle = lock(idle);
-    if idle.len() < IDLE_READERS {
-        idle.push(reader);
+/// Idle connections, the last used first. Each has parsed the schema and has pages in its cache: about 300 kB.
+struct Idle<T> {
+    all: Vec<T>,
+    /// The fewest that there were since the last [`Db::close_idle`]: so many were not needed.
+    spare: usize,
+}
+
+impl<T> Default for Idle<T> {
+    fn default() -> Self {
+        Idle {
+            all: Vec::new(),
+            spare: 0,
+        }
+    }
+}
+
+impl<T> Idle<T> {
+    fn take(&mut self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let taken = self.all.iter().rposition(wanted).map(|n| self.all.remove(n));
+        self.spare = self.spare.min(self.all.len());
+        taken
+    }
+
+    fn keep(&mut self, one: T) {
+        if self.all.len() < IDLE_READERS {
+            self.all.push(one);
+        }
+    }
+
+    /// Takes out what was not needed, all but `least`.
+    fn close(&mut self, least: usize) -> Vec<T> {
+        let spare = self.spare.min(self.all.len().saturating_sub(least));
+        self.spare = self.all.len() - spare;
+        self.all.drain(..spare).collect()
     }
 }
 
@@ -503,26 +538,32 @@ pub fn damage(path: &Path) -> Result<Option<String>> {
     }
 }
 
-fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connection> {
+/// A connection as SQLite makes it; it has not read the schema.
+fn open_file(path: &Path, write: bool) -> Result<Connection> {
     let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     if write {
         flags |= OpenFlags::SQLITE_OPEN_CREATE;
     }
-    let told = |e: rusqlite::Error| match is_full(&e) {
-        true => disk_full().log(e),
-        false => {
-            let file = path.display();
-            let say = format!("The database {file} cannot be opened: {e}. Check that the folder exists and is yours.");
-            Error::new(Kind::Config, "database", say)
-        }
-    };
-    let conn = Connection::open_with_flags(path, flags).map_err(told)?;
+    let conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
+    conn.busy_timeout(migrate::BUSY)?;
+    Ok(conn)
+}
+
+fn cannot_open(path: &Path, e: rusqlite::Error) -> Error {
+    if is_full(&e) {
+        return disk_full().log(e);
+    }
+    let file = path.display();
+    let say = format!("The database {file} cannot be opened: {e}. Check that the folder exists and is yours.");
+    Error::new(Kind::Config, "database", say)
+}
+
+fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connection> {
+    let conn = open_file(path, write)?;
     conn.set_prepared_statement_cache_capacity(64);
     // Query planner stability: otherwise a statement that could use a partial index is prepared again whenever a value
     // is bound, which costs more than running it (sqlite.org/c3ref/c_dbconfig_defensive.html, QPSG).
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
-        .map_err(told)?;
-    conn.busy_timeout(migrate::BUSY).map_err(told)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Small page cache: the kernel caches the file anyway.
     let cache_kib = if write { 1024 } else { 128 };
     let synchronous = if durability == Durability::Full {
@@ -531,7 +572,9 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
         "NORMAL"
     };
     // Said to a file that holds something, it would be written down again: by each connection, also on a disk that is full.
-    let pages: i64 = conn.query_row("PRAGMA page_count", [], |r| r.get(0)).map_err(told)?;
+    let pages: i64 = conn
+        .query_row("PRAGMA page_count", [], |r| r.get(0))
+        .map_err(|e| cannot_open(path, e))?;
     let kind = if pages == 0 {
         "PRAGMA auto_vacuum=INCREMENTAL;"
     } else {
@@ -544,7 +587,7 @@ fn connect(path: &Path, durability: Durability, write: bool) -> Result<Connectio
          PRAGMA query_only={};",
         if write { "OFF" } else { "ON" }
     ))
-    .map_err(told)?;
+    .map_err(|e| cannot_open(path, e))?;
     Ok(conn)
 }
 
@@ -622,4 +665,26 @@ pub fn on_unique_violation(field: &'static str, say: String) -> impl FnOnce(rusq
 fn is_duplicate(e: &rusqlite::Error) -> bool {
     matches!(e, rusqlite::Error::SqliteFailure(f, _)
         if [rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&f.extended_code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_that_nobody_needs_are_closed_and_the_last_used_stay() {
+        let mut idle = Idle::default();
+        let taken: Vec<Option<u32>> = (0..3).map(|_| idle.take(|_| true)).collect();
+        assert_eq!(taken, [None, None, None]);
+        (1..=3).for_each(|n| idle.keep(n));
+        assert_eq!(idle.close(1), [0; 0], "all were needed");
+        let one = idle.take(|_| true);
+        assert_eq!(one, Some(3));
+        idle.keep(3);
+        assert_eq!(idle.close(1), [1, 2], "one at a time was enough");
+        assert_eq!(idle.close(1), [0; 0], "one always stays");
+        assert_eq!(idle.close(0), [3]);
+        (1..=9).for_each(|n| idle.keep(n));
+        assert_eq!(idle.all.len(), IDLE_READERS);
+    }
 }

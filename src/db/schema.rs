@@ -100,6 +100,7 @@ pub const STATE: &[Step] = steps![
     "0040_keyring.sql",
     "0041_backups.sql",
     "0042_schema_versions.sql",
+    "0043_packages.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -15,12 +15,15 @@ pub mod steps;
 pub mod progress;
 pub mod recipes;
 pub mod site;
+mod parts;
 pub mod wheels;
+pub mod bundle;
 
 pub use progress::{Outcome, Progress, State, StepDone};
-pub use recipes::{Firewall, Glances, Profile, Recipe, Source};
+use recipes::MINUTE;
+pub use recipes::{Debs, Firewall, Glances, Profile, Recipe, Source};
 
-/// Runs a recipe on a server; `on_progress` gets all progress.
+/// Runs a recipe on a server, with packages of its own sources; `on_progress` gets all progress.
 ///
 /// Fact `sudo` is always there: `root`, `nopasswd`, `password`, `refused` or `absent`.
 /// Errors: those of [`crate::ssh`], and [`steps::FAILURES`].
@@ -31,8 +34,20 @@ pub fn run(
     cancel: &Cancel,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
+    run_with(ssh, target, recipe, &Debs::Own, cancel, on_progress)
+}
+
+/// The same, with packages of wherever.
+pub fn run_with(
+    ssh: &Ssh,
+    target: &Target,
+    recipe: &Recipe,
+    debs: &Debs,
+    cancel: &Cancel,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Outcome> {
     let nonce = random::name();
-    let script = recipe.script(&nonce)?;
+    let script = recipe.script(&nonce, debs)?;
     let job = Job {
         script: script.reveal_text_for("ssh's stdin"),
         root: recipe.root,
@@ -60,10 +75,11 @@ pub fn firewall(
     ssh: &Ssh,
     target: &Target,
     desired: &Firewall,
+    debs: &Debs,
     cancel: &Cancel,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Outcome> {
-    let mut outcome = run(ssh, target, &recipes::firewall(desired)?, cancel, on_progress)?;
+    let mut outcome = run_with(ssh, target, &recipes::firewall(desired)?, debs, cancel, on_progress)?;
     if outcome.facts.get("firewall").map(String::as_str) != Some("armed") {
         return Ok(outcome);
     }

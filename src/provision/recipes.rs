@@ -19,20 +19,56 @@ pub struct Recipe {
     pub deadline: Duration,
     /// The ids of its steps, in order.
     pub plan: Vec<&'static str>,
+    /// The programs that it installs where they are not there, as in [`PACKAGES`].
+    pub installs: Vec<&'static str>,
     pub(super) values: Secret,
     pub(super) text: &'static str,
 }
 
 impl Recipe {
-    /// The whole script, with the nonce that its marks begin with.
-    pub fn script(&self, nonce: &str) -> Result<Secret> {
-        let mut script = shell::assignments(&[("NONCE", nonce)])?;
+    /// The whole script, with the nonce that its marks begin with, and where packages come from.
+    pub fn script(&self, nonce: &str, debs: &Debs) -> Result<Secret> {
+        let debs = match debs {
+            Debs::Own => "",
+            Debs::Nothing => "none",
+            Debs::Brought(sha256) => sha256,
+        };
+        let mut script = shell::assignments(&[("NONCE", nonce), ("DEBS", debs)])?;
         script.reserve_exact(self.values.reveal_for("the job's script").len() + self.text.len());
         script.push_str(self.values.reveal_text_for("the job's script"));
         script.push_str(self.text);
         Ok(Secret::new(script))
     }
 }
+
+/// Where the packages of a job come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Debs {
+    /// The server's own package sources.
+    Own,
+    /// None is lacking, and the server's own sources are not to be asked.
+    Nothing,
+    /// A bundle has brought them: the SHA-256 of their tar, hex.
+    Brought(String),
+}
+
+/// The programs that recipes install, and the packages that they may need for that. A bundle holds these, with all that they
+/// depend on. `glances:auto` takes wheels where there is no package.
+pub const PACKAGES: &[(&str, &[&str])] = &[
+    ("nginx", &["nginx"]),
+    ("openssl", &["openssl"]),
+    ("certbot", &["certbot"]),
+    ("ufw", &["ufw"]),
+    (
+        "glances:auto",
+        &[GLANCES[0], GLANCES[1], GLANCES[2], GLANCES[3], WHEELS[0]],
+    ),
+    ("glances:package", &GLANCES),
+    ("glances:wheels", &WHEELS),
+];
+/// The web server's library differs: bottle for Glances 3, the others for 4.
+const GLANCES: [&str; 4] = ["glances", "python3-bottle", "python3-uvicorn", "python3-jinja2"];
+const WHEELS: [&str; 1] = ["python3-venv"];
 
 /// Scripts end with the call of their main function: a truncated one does nothing.
 macro_rules! script {
@@ -42,7 +78,7 @@ macro_rules! script {
 }
 pub(super) use script;
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Login and system information. Changes nothing and needs no root.
 ///
@@ -57,6 +93,7 @@ pub fn check() -> Recipe {
         root: false,
         deadline: MINUTE,
         plan: vec!["who", "machine", "container", "disks", "addresses", "software"],
+        installs: Vec::new(),
         values: Secret::default(),
         text: script!("prelude.sh", "found.sh", "check.sh"),
     }
@@ -83,6 +120,7 @@ pub fn nginx() -> Recipe {
             "nginx_enabled",
             "nginx_running",
         ],
+        installs: vec!["nginx"],
         values: Secret::default(),
         text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "deploy_proxy.sh"),
     }
@@ -222,6 +260,14 @@ pub fn glances(desired: &Glances) -> Result<Recipe> {
     };
     values.push_str(&shell::assignments(&[("BIND", &bind.to_string())])?);
     let front = matches!(desired.profile, Profile::Front { .. });
+    let mut installs = vec![match desired.source {
+        Source::Auto => "glances:auto",
+        Source::Package => "glances:package",
+        Source::Wheels => "glances:wheels",
+    }];
+    if front {
+        installs.extend(["nginx", "openssl"]);
+    }
     plan.extend(["address", "glances_port"]);
     plan.extend(front.then_some("nginx_package"));
     plan.extend([
@@ -247,6 +293,7 @@ pub fn glances(desired: &Glances) -> Result<Recipe> {
         root: true,
         deadline: 20 * MINUTE,
         plan,
+        installs,
         values: Secret::new(values),
         text: script!(
             "prelude.sh",
@@ -267,6 +314,7 @@ pub fn glances_source(desired: &Glances) -> Result<Recipe> {
         root: false,
         deadline: MINUTE,
         plan: vec!["software"],
+        installs: Vec::new(),
         values: Secret::new(shell::assignments(&[
             ("SOURCE", desired.source.name()),
             ("BUNDLE", &desired.bundle),
@@ -288,6 +336,7 @@ pub fn glances_gone() -> Recipe {
             "glances_account_gone",
             "glances_venv_gone",
         ],
+        installs: Vec::new(),
         values: Secret::default(),
         text: script!(
             "prelude.sh",
@@ -379,6 +428,7 @@ pub fn firewall(desired: &Firewall) -> Result<Recipe> {
             "firewall_rules",
             "firewall_on",
         ],
+        installs: vec!["ufw"],
         values: Secret::new(values),
         text: script!("prelude.sh", "firewall.sh"),
     })
@@ -391,6 +441,7 @@ pub fn confirm() -> Recipe {
         root: true,
         deadline: MINUTE,
         plan: vec!["firewall_confirmed"],
+        installs: Vec::new(),
         values: Secret::default(),
         text: script!("prelude.sh", "confirm.sh"),
     }

@@ -30,6 +30,7 @@ pub const STEPS: &[Step] = &[
     Step { id: "disks" },
     Step { id: "addresses" },
     Step { id: "software" },
+    Step { id: "bundle_needs" },
     Step { id: "system" },
     Step { id: "nginx_before" },
     Step { id: "nginx_mended" },
@@ -221,6 +222,11 @@ pub const FAILURES: &[Failure] = &[
         "bundle_missing",
         Kind::Upstream,
         "Try again: what has arrived is sent once more.",
+    ),
+    failure(
+        "bundle_unfit",
+        Kind::Conflict,
+        "Make a newer bundle on a machine with a mirror (lamplighter bundle make), add it, then try again.",
     ),
     failure("venv_foreign", Kind::Conflict, "Move that folder away, then try again."),
     failure(

@@ -1,17 +1,17 @@
 //! Bundles: a tar of Python wheels on this machine, with Glances, for servers whose release has no package of it. It is
 //! sent to a server in parts, like all files, and assembled and checked there by the job.
 
-use crate::base::clock::Duration;
+use super::parts::Parts;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::file;
 use crate::base::parallel::lock;
 use crate::base::process::Cancel;
 use crate::base::shape::described;
-use crate::base::{shell, text};
-use crate::ssh::files::{FILE_MAX, Put};
-use crate::ssh::{Job, Ssh, Target};
+use crate::base::text;
+use crate::ssh::{Ssh, Target};
 use ring::digest;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -20,7 +20,6 @@ use std::sync::Mutex;
 const BUNDLE_MAX: u64 = 96 * 1024 * 1024;
 /// Folder of the parts on a server, below it one named after the hash; removed by `glances.sh`.
 const PARTS: &str = "/var/cache/lamplighter-wheels";
-const PART_LIMIT: Duration = Duration::from_secs(120);
 
 described! {
     /// Description of a bundle.
@@ -155,29 +154,9 @@ pub fn push(ssh: &Ssh, target: &Target, known: &Summary, cancel: &Cancel) -> Res
         return Err(unusable(&known.path, "it has been changed just now"));
     }
     let folder = format!("{PARTS}/{}", known.sha256);
-    let script = shell::assignments(&[("DIR", &folder)])? + "mkdir -p -m 700 -- \"$DIR\"\n";
-    let job = Job {
-        script: &script,
-        root: true,
-        deadline: PART_LIMIT,
-    };
-    let mut said = String::new();
-    let made = ssh.run(target, &job, cancel, &mut |_, line| said.extend([line, " "]))?;
-    if made.rc != 0 {
-        let say = format!("The server has no room for the bundle: {}", text::one_line(&said, 200));
-        return Err(Error::new(Kind::Upstream, "remote_write", say));
-    }
-    for (n, part) in content.chunks(FILE_MAX).enumerate() {
-        let file = Put {
-            path: &format!("{folder}/{n:04}"),
-            content: part,
-            mode: 0o600,
-            owner: "root:root",
-            root: true,
-        };
-        ssh.put(target, &file, PART_LIMIT, cancel)?;
-    }
-    Ok(())
+    let mut parts = Parts::begin(ssh, target, &folder, known.size, cancel)?;
+    parts.write_all(&content).map_err(|e| parts.why(e.into()))?;
+    parts.finish()
 }
 
 #[cfg(test)]

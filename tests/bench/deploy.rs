@@ -187,7 +187,10 @@ fn deploy_script(name: &str) -> String {
         old_expect: None,
         shadow: false,
     };
-    let script = apply(&wish).unwrap().script("nonce").unwrap();
+    let script = apply(&wish)
+        .unwrap()
+        .script("nonce", &lamplighter::provision::Debs::Own)
+        .unwrap();
     script.reveal_text_for("a benchmark").to_string()
 }
 

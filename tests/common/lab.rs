@@ -38,9 +38,9 @@ pub fn key(name: &str) -> String {
     fs::read_to_string(dir.join("keys").join(name)).unwrap()
 }
 
-/// h1 … h20, and d11 and d13.
+/// h1 … h20, d11 and d13, u24.
 pub fn address(host: &str) -> String {
-    let above = if host.starts_with('d') { 20 } else { 10 };
+    let above = if host.starts_with(['d', 'u']) { 20 } else { 10 };
     format!("10.77.0.{}", above + host[1..].parse::<u8>().unwrap())
 }
 

@@ -536,6 +536,19 @@ fn every_command_that_changes_something_leaves_a_row() {
     assert!(out.status.success(), "{}", said(&out));
     assert_eq!(newest(&house), ("cli:root".into(), "group.create".into(), "cli".into()));
     told.insert("apply".into());
+    let bundle = crate::bundle::small(&house.folder).display().to_string();
+    for (command, flags) in [
+        ("bundle-add", ["--file", &*bundle].to_vec()),
+        ("bundle-remove", vec!["--suite", "bookworm", "--arch", "amd64"]),
+    ] {
+        let out = run(&[&[command, "--data-dir", house.dir()], &flags[..]].concat());
+        assert!(out.status.success(), "{command}: {}", said(&out));
+        assert_eq!(
+            newest(&house),
+            ("cli:root".into(), command.replace('-', "."), "cli".into())
+        );
+        told.insert(command.into());
+    }
     house.stop();
     fs::remove_file(house.folder.path().join("lamplighter.audit-head")).unwrap();
     let out = run(&["verify-audit", "--data-dir", house.dir(), "--accept"]);
@@ -577,7 +590,7 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 16] = [
+const COMMANDS_LEAVE_NONE: [&str; 18] = [
     "dev", // `init-db` and `create-admin` in one
     "serve",
     "run-api",
@@ -594,4 +607,6 @@ const COMMANDS_LEAVE_NONE: [&str; 16] = [
     "doctor",
     "verify-backup",
     "packaging-files",
+    "bundle-make", // on another machine, without databases
+    "bundle-show",
 ];

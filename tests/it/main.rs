@@ -17,6 +17,7 @@ mod audited;
 mod control;
 mod auth;
 mod backups;
+mod bundle;
 mod certificates;
 mod certwatch;
 mod cli;

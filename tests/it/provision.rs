@@ -5,10 +5,11 @@ use lamplighter::base::error::{Error, Kind};
 use lamplighter::base::host::Guest;
 use lamplighter::base::process::Stream::{self, Stderr, Stdout};
 use lamplighter::base::secret::Secret;
+use lamplighter::provision::bundle;
 use lamplighter::provision::progress::ProgressReader;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
 use lamplighter::provision::steps::{FAILURES, STEPS};
-use lamplighter::provision::{Firewall, Glances, Outcome, Profile, Progress, Recipe, Source, State, recipes};
+use lamplighter::provision::{Debs, Firewall, Glances, Outcome, Profile, Progress, Recipe, Source, State, recipes};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -75,6 +76,8 @@ fn all_recipes() -> Vec<Recipe> {
         recipes::firewall(&wall).unwrap(),
         recipes::confirm(),
     ];
+    all.push(bundle::ask(&recipes::nginx()).unwrap());
+    all.push(bundle::needs("Package: nginx\n", "nginx").unwrap());
     all.extend(site_recipes());
     all.extend(
         NAUGHTY
@@ -123,7 +126,11 @@ fn site_recipes() -> Vec<Recipe> {
 }
 
 fn text(recipe: &Recipe) -> String {
-    recipe.script(NONCE).unwrap().reveal_text_for("the test").to_string()
+    recipe
+        .script(NONCE, &Debs::Own)
+        .unwrap()
+        .reveal_text_for("the test")
+        .to_string()
 }
 
 fn feed(program: &str, args: &[&str], input: &str) -> (bool, String) {
@@ -264,6 +271,33 @@ fn scripts_and_tables_name_the_same_things() {
     assert_eq!(planned, words(&known));
     assert_eq!(stepped, words(&known));
     assert_eq!(failing, words(&codes));
+}
+
+#[test]
+fn a_bundle_holds_whatever_a_script_installs() {
+    let programs: BTreeSet<&str> = recipes::PACKAGES.iter().map(|(program, _)| *program).collect();
+    let mut installed = BTreeSet::new();
+    for recipe in all_recipes() {
+        let script = text(&recipe);
+        assert!(recipe.installs.iter().all(|program| programs.contains(program)));
+        for line in script.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            // What web_packages chooses from, and literal names after apt_install.
+            let echoed = line
+                .strip_prefix("web_packages()")
+                .into_iter()
+                .flat_map(|rest| rest.split("echo ").skip(1));
+            let named = line.split("apt_install ").skip(1);
+            for names in echoed.chain(named) {
+                let names = names.split([';', '|', '&', '}']).next().unwrap();
+                let plain = names
+                    .split_whitespace()
+                    .filter(|word| !word.starts_with(['$', '"']) && !word.ends_with(')'));
+                installed.extend(plain.map(String::from));
+            }
+        }
+    }
+    let bundled: BTreeSet<String> = bundle::wanted().into_iter().map(String::from).collect();
+    assert_eq!(installed, bundled);
 }
 
 #[test]

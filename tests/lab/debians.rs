@@ -1,5 +1,5 @@
-//! The main stories on Debian 11 and 13, and on a server that is as Ubuntu makes them: prepared by hand, from what is public
-//! of it. Nothing here is a real Ubuntu. Needs the lab (`tests/lab`), hosts d11, d13 and h3.
+//! The main stories on Debian 11 and 13 and on Ubuntu 24.04, and on a Debian that was prepared by hand as clouds and people
+//! make their Ubuntu. Needs the lab (`tests/lab`), hosts d11, d13, u24 and h3.
 
 use crate::common;
 
@@ -108,6 +108,27 @@ fn needrestart(host: &str) {
 const SUSPENDED: &str = "needrestart is suspended";
 
 // --- Debian 13 ------------------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "lab: u24"]
+fn ubuntu_is_set_up_as_debian_is() {
+    let Some(hosts) = Hosts::fetched(&["u24"]) else { return };
+    let house = house(&hosts);
+    needrestart("u24");
+    changes(&task(&house, "check-ssh"));
+    let seen = facts(&house);
+    assert_eq!(
+        (&seen["os_id"], &seen["os_version"]),
+        (&json!("ubuntu"), &json!("24.04"))
+    );
+    let first = twice(&house, "deploy-proxy");
+    assert!(log(&house, &first).contains(SUSPENDED), "{}", log(&house, &first));
+    let sites = two_sites(&house, "u24");
+    twice(&house, "install-glances");
+    println!("Glances {}", lit(&house)["facts"]["glances_version"]);
+    assert_eq!(facts(&house)["glances_from"], "package");
+    all_gone(&house, "u24", sites);
+}
 
 #[test]
 #[ignore = "lab: d13"]

@@ -13,7 +13,7 @@ DISK=$LAB_DIR/disk                                # one btrfs in a sparse file: 
 RUN=$LAB_DIR/run                                  # per host: pid, image, console.log
 KEYS=$LAB_DIR/keys
 HOSTS=(); for ((i = 1; i <= MAX; i++)); do HOSTS+=("h$i"); done
-HOSTS+=(d11 d13)                                  # = $NET.31 and 33: another Debian each, the one they are named after
+HOSTS+=(d11 d13 u24)                              # = $NET.31, 33 and 44: another system each, the one they are named after
 
 SSH_OPTS=(-F none -i "$KEYS/id_ed25519" -o IdentitiesOnly=yes -o BatchMode=yes -o ConnectTimeout=5
   -o StrictHostKeyChecking=yes -o UserKnownHostsFile="$LAB_DIR/known_hosts" -o GlobalKnownHostsFile=/dev/null)
@@ -38,11 +38,11 @@ is_host() { [ "$1" = infra ] || is_server "$1"; }
 octet() {
   case $1 in
     infra) echo 2 ;;
-    *) is_server "$1" || die "unknown host '$1' (infra, h1..h$MAX, d11, d13)"
-      case $1 in d*) echo $((20 + ${1#d})) ;; *) echo $((10 + ${1#h})) ;; esac ;;
+    *) is_server "$1" || die "unknown host '$1' (infra, h1..h$MAX, d11, d13, u24)"
+      case $1 in [du]*) echo $((20 + ${1#?})) ;; *) echo $((10 + ${1#h})) ;; esac ;;
   esac
 }
-suite_of() { case $1 in d11) echo bullseye ;; d13) echo trixie ;; esac; }   # HOST; nothing for Debian 12
+suite_of() { case $1 in d11) echo bullseye ;; d13) echo trixie ;; u24) echo noble ;; esac; }   # HOST; nothing for Debian 12
 addr() { local o; o=$(octet "$1") && echo "$NET.$o"; }
 
 # -- cgroups: cgroup2, and the named v1 tree where a machine still has one. A host gets a cgroup of its

@@ -1,5 +1,5 @@
 //! The Debian package on a fresh server: installed, used, backed up, purged, installed again, restored; the unit's sandbox as
-//! shipped. Needs the lab (`tests/lab`), hosts h9 and h10, and debhelper.
+//! shipped; its life on other systems. Needs the lab (`tests/lab`), hosts h9, h10, d13 and u24, and debhelper.
 
 use crate::common;
 
@@ -40,7 +40,7 @@ pub fn put(host: &str, path: &str, bytes: &[u8]) {
 }
 
 /// A request to the daemon on the host, with this token.
-fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
+pub fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
     put(host, "/root/body", body.to_string().as_bytes());
     let told = on(
         host,
@@ -53,7 +53,7 @@ fn ask(host: &str, method: &str, path: &str, token: &str, body: &Value) -> Value
     serde_json::from_str(&told).unwrap_or_else(|e| panic!("{method} {path}: {e}: {told}"))
 }
 
-fn sign_in(host: &str) -> String {
+pub fn sign_in(host: &str) -> String {
     let answer = ask(
         host,
         "POST",
@@ -76,7 +76,7 @@ pub fn is_up(host: &str) {
 }
 
 /// Waits for the task of an answer.
-fn done(host: &str, token: &str, started: &Value) -> Value {
+pub fn done(host: &str, token: &str, started: &Value) -> Value {
     let path = format!("/api/tasks/{}", started["task_id"]);
     eventually("the task ends", || {
         let task = ask(host, "GET", &path, token, &Value::Null);
@@ -235,4 +235,102 @@ fn a_daemon_that_hangs_is_started_again_by_the_watchdog() {
         (now != before && now != "0").then_some(())
     });
     is_up(host);
+}
+
+/// The same package with a higher version.
+fn newer(folder: &Folder, deb: &Path) -> PathBuf {
+    let (tree, next) = (folder.path().join("tree"), folder.path().join("newer.deb"));
+    let script = "dpkg-deb --raw-extract \"$1\" \"$2\" && sed -i 's/^Version: .*/&+next/' \"$2/DEBIAN/control\" \
+                  && dpkg-deb -Zgzip --root-owner-group --build \"$2\" \"$3\"";
+    let made = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args([deb, &tree, &next])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    next
+}
+
+/// Installed, upgraded, removed, installed again, purged, installed anew.
+fn lives_and_dies(hosts: &Hosts) {
+    let host = hosts.0[0];
+    let folder = Folder::new();
+    let deb = package(&folder);
+    put(host, "/root/lamplighter.deb", &fs::read(&deb).unwrap());
+    put(host, "/root/newer.deb", &fs::read(newer(&folder, &deb)).unwrap());
+    let install = |file: &str| {
+        on(
+            host,
+            &format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends /root/{file}.deb 2>&1"),
+        )
+    };
+    let shown = |property: &str| on(host, &format!("systemctl show -p {property} --value lamplighter"));
+    let key = || on(host, "sha256sum /etc/lamplighter/master.key");
+    let groups = |token: &str| ask(host, "GET", "/api/groups", token, &Value::Null)["total"].clone();
+    println!(
+        "{}",
+        on(
+            host,
+            "sed -n s/^PRETTY_NAME=//p /etc/os-release; ldd --version | head -n1"
+        )
+    );
+
+    assert!(install("lamplighter").contains("create-admin --login"));
+    is_up(host);
+    on(
+        host,
+        "printf 'a long night at sea' | lamplighter create-admin --login anna --password-file -",
+    );
+    ask(host, "POST", "/api/groups", &sign_in(host), &json!({ "name": "shops" }));
+    let doctor = on(host, "lamplighter doctor; true");
+    assert!(!doctor.contains("FAILURE"), "{doctor}");
+    let (made, pid) = (key(), shown("MainPID"));
+
+    let told = install("newer");
+    assert!(!told.contains("create-admin --login"), "{told}");
+    is_up(host);
+    assert!(on(host, "dpkg-query -W lamplighter").ends_with("+next"));
+    assert_ne!(shown("MainPID"), pid, "the new program runs");
+    assert_eq!((key(), groups(&sign_in(host))), (made.clone(), json!(1)));
+
+    on(host, "apt-get remove -y lamplighter 2>&1");
+    assert_eq!(
+        on(
+            host,
+            "ls /usr/bin/lamplighter 2>/dev/null; pgrep -x lamplighter; systemctl is-failed lamplighter | grep -x failed; true"
+        ),
+        ""
+    );
+    assert_eq!(key(), made);
+    install("newer");
+    is_up(host);
+    assert_eq!(groups(&sign_in(host)), json!(1));
+
+    on(host, "apt-get purge -y lamplighter 2>&1");
+    let left = "ls -d /var/lib/lamplighter /etc/lamplighter /run/lamplighter* /usr/bin/lamplighter /usr/share/doc/lamplighter \
+                /usr/lib/systemd/system/lamplighter* /etc/systemd/system/*/lamplighter* 2>/dev/null; true";
+    assert_eq!(on(host, left), "");
+    assert!(install("lamplighter").contains("create-admin --login"));
+    is_up(host);
+    assert_ne!(key(), made, "a house of its own");
+}
+
+#[test]
+#[ignore = "lab: h9"]
+fn the_package_lives_and_dies_on_debian_12() {
+    lives_and_dies(&Hosts::fresh(&["h9"], None));
+}
+
+#[test]
+#[ignore = "lab: d13"]
+fn the_package_lives_and_dies_on_debian_13() {
+    let Some(hosts) = Hosts::fetched(&["d13"]) else { return };
+    lives_and_dies(&hosts);
+}
+
+#[test]
+#[ignore = "lab: u24"]
+fn the_package_lives_and_dies_on_ubuntu() {
+    let Some(hosts) = Hosts::fetched(&["u24"]) else { return };
+    lives_and_dies(&hosts);
 }

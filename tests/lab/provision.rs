@@ -798,7 +798,7 @@ impl Server {
     /// The yardstick: a connection of its own, as a person would do it.
     fn plain_ssh(&self, recipe: &Recipe) {
         let lab = lab_dir();
-        let script = recipe.script("nonce").unwrap();
+        let script = recipe.script("nonce", &provision::Debs::Own).unwrap();
         let file = self.dir.join("script");
         fs::write(&file, script.reveal_for("the test")).unwrap();
         let key = lab.join("keys/id_ed25519");
@@ -823,6 +823,7 @@ impl Server {
             self.ssh.as_ref().unwrap(),
             &self.target(user),
             wish,
+            &provision::Debs::Own,
             &Cancel::new(),
             &mut |report| {
                 note(&mut log, &report);

@@ -9,7 +9,7 @@ LC_ALL=C.UTF-8
 DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
 export PATH LC_ALL DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
-STEP='' WHY='' EVIDENCE='' UNDO='' ROLLBACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
+STEP='' WHY='' EVIDENCE='' UNDO='' HELD='' ROLLBACK='' FILES=0 TOUCHED='' ADDED='' RETURNED='' SPACE_MIN_KIB=102400
 # Starting a program costs more than its answer. So it is asked for all at once, and again only after a change of ours:
 # systemd for UNITS, dpkg for PACKAGES, the file system for the modes of PATHS. PROVEN is a recipe's own.
 UNITS='' SAID='' PACKAGES='' RECORDS='' PATHS='' MODES='' PROVEN=''
@@ -94,6 +94,7 @@ finish() {
     [ -z "$ROLLBACK" ] || { fact stands "${ROLLBACK%% *}"; mark rollback "${ROLLBACK#* }"; }
   fi
   [ -z "${TMP:-}" ] || rm -rf "$TMP"
+  [ -z "$HELD" ] || drop_bundle
   [ "$rc" != 0 ] || mark end
   exit "$rc"
 }
@@ -105,7 +106,9 @@ begin() {
   [ -w /run ] || fail not_root "This needs root, but it ran as $(id -un)."
   exec 9>/run/lamplighter-provision.lock
   flock -w 30 9 || fail job_running 'Another job of Lamplighter is changing this server.'
+  HELD=yes
   for left in /run/lamplighter-job.*; do [ ! -e "$left" ] || rm -rf "$left"; done # of jobs that were killed
+  if [ -n "${DEBS:-}" ]; then take_bundle; else drop_bundle; fi
 }
 # A folder for this job alone, made when it is needed. Until then TMP is not set at all, so that nothing can mean "/…".
 tmp() { [ -n "${TMP:-}" ] || TMP=$(mktemp -d /run/lamplighter-job.XXXXXX); }
@@ -205,14 +208,45 @@ wait_dpkg_lock() {
   done
 }
 
+# From a bundle: DEBS is the SHA-256 of the tar whose parts lie in BROUGHT/DEBS, or "none" when no package is lacking; empty
+# where this server's own sources are asked. apt is told of that folder on its command line alone (FROM, words without spaces): its
+# own sources, lists and caches stay as they are, and it has nobody to ask outside.
+BROUGHT=/var/cache/lamplighter-bundle FROM=''
+only_from() { # DIR: in DIR/repo lie Packages and the files it names
+  mkdir -p "$1/lists/partial" "$1/archives/partial" && echo "deb [trusted=yes] file:$1/repo ./" >"$1/sources.list" || return 1
+  FROM="-o Dir::Etc::SourceList=$1/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$1/lists \
+    -o Dir::Cache::Archives=$1/archives -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Default-Release= \
+    -o APT::Sandbox::User=root -o Acquire::Languages=none"
+  # shellcheck disable=SC2086  # words
+  run apt-get $FROM -q update
+}
+take_bundle() {
+  wait_dpkg_lock # apt may still be at work for a job that was cut off
+  parts=$BROUGHT/$DEBS
+  for left in "$BROUGHT"/*; do [ "$left" = "$parts" ] || rm -rf "$left"; done
+  mkdir -p "$BROUGHT/repo" || fail write_failed "$BROUGHT cannot be written."
+  if [ "$DEBS" = none ]; then : >"$BROUGHT/repo/Packages"
+  else
+    sum=$(cat "$parts"/[0-9]* 2>/dev/null | sha256sum)
+    [ "${sum%% *}" = "$DEBS" ] || fail bundle_missing "The packages of the bundle did not arrive on this server: they have the SHA-256 ${sum%% *} there."
+    cat "$parts"/[0-9]* | tar -xf - -C "$BROUGHT/repo" --no-same-owner --no-same-permissions || fail write_failed "$BROUGHT cannot be written."
+    rm -rf "$parts"
+  fi
+  only_from "$BROUGHT" || fail apt_failed 'The list of the bundle cannot be read.'
+}
+# Not from under an apt that goes on after its job: the next job takes the rest away.
+drop_bundle() { [ ! -e "$BROUGHT" ] || lock_holder >/dev/null || rm -rf "$BROUGHT"; }
+
 # apt itself waits too: between our check and its start another process may come first. confold: a question about a changed
 # configuration file is answered with "keep it".
 apt() {
-  sheltered apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o Acquire::Retries=2 -o Dpkg::Options::=--force-confdef \
+  # shellcheck disable=SC2086  # words
+  sheltered apt-get $FROM -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o Acquire::Retries=2 -o Dpkg::Options::=--force-confdef \
     -o Dpkg::Options::=--force-confold --no-install-recommends "$@"
 }
 
-candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '^(none)$'; }
+# shellcheck disable=SC2086  # words
+candidate() { apt-cache $FROM policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v '^(none)$'; }
 
 apt_install() {
   free=$(free_below /var/cache/apt/archives)
@@ -263,10 +297,12 @@ unfinished() {
     head -n 5 | paste -sd ',' | sed 's/,/, /g;s/./: &/'
 }
 # Why apt finds no way to install these.
-unmet() { apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | grep -F ' : Depends: ' || :; }
+# shellcheck disable=SC2086  # words
+unmet() { apt-get $FROM -s -q --no-install-recommends install "$@" 2>/dev/null | grep -F ' : Depends: ' || :; }
 # no_pin PACKAGE: a source has it, but the server's own preferences forbid every version.
 no_pin() {
-  versions=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  *\([0-9][^ ]*\) -[0-9]*$/\1/p' | paste -sd ' ')
+  # shellcheck disable=SC2086  # words
+  versions=$(apt-cache $FROM policy "$1" 2>/dev/null | sed -n 's/^  *\([0-9][^ ]*\) -[0-9]*$/\1/p' | paste -sd ' ')
   [ -z "$versions" ] || fail package_barred "The package sources have the package $1 ($versions), but this server's preferences forbid it: $(grep -lsE '^ *Pin-Priority: *-' /etc/apt/preferences /etc/apt/preferences.d/* | paste -sd ' ')."
 }
 # One source of somebody else that is dead does not matter where the others have what is wanted.
@@ -274,7 +310,8 @@ UPDATE_FAILED=''
 apt_update() { apt update || { UPDATE_FAILED=yes; echo 'Not all package lists could be read anew.'; }; }
 # What apt would install anew: ADDED, and RETURNED where an earlier removal has left settings.
 note_new() {
-  for name in $(apt-get -s -q --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do
+  # shellcheck disable=SC2086  # words
+  for name in $(apt-get $FROM -s -q --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p'); do
     # dpkg remembers names of which nothing is left, too.
     case $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null || :) in
       config-files) RETURNED="$RETURNED $name" ;;
@@ -290,7 +327,8 @@ packages_back() {
   [ -z "$ADDED" ] || sheltered dpkg --purge $ADDED || :
   ADDED='' RETURNED=''
 }
-fetch() { run apt-get -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --no-install-recommends --download-only install "$@"; }
+# shellcheck disable=SC2086  # words
+fetch() { run apt-get $FROM -q -y -o DPkg::Lock::Timeout=120 -o Acquire::Retries=2 --no-install-recommends --download-only install "$@"; }
 
 # --- services ------------------------------------------------------------------------------------------------------
 

@@ -97,9 +97,14 @@ pub fn apply(desired: &Apply) -> Result<Recipe> {
             plan.extend(["site_tools", "site_targets", "site_certificate"]);
         }
     }
-    if kind == "none" {
-        plan.push("site_targets");
-    }
+    let installs = match kind {
+        "acme" => vec!["openssl", "certbot"],
+        "files" => vec!["openssl"],
+        _ => {
+            plan.push("site_targets");
+            Vec::new()
+        }
+    };
     plan.extend([
         "site_tested",
         "site_armed",
@@ -139,6 +144,7 @@ pub fn apply(desired: &Apply) -> Result<Recipe> {
         // Time for packages, as in deploy-proxy, and a slow ACME server.
         deadline: 25 * MINUTE,
         plan,
+        installs,
         values: Secret::new(values),
         text: script!(
             "prelude.sh",
@@ -172,6 +178,7 @@ pub fn remove(domain: &str, expect: Option<&str>) -> Result<Recipe> {
             "site_kept",
             "site_certificate_gone",
         ],
+        installs: Vec::new(),
         values: Secret::new(shell::assignments(&[
             ("NAME", name(domain)?),
             ("EXPECT", expect.map(sha256).transpose()?.unwrap_or_default()),
@@ -202,6 +209,7 @@ pub fn renew(domain: &str, lineage: &str, force: bool) -> Result<Recipe> {
             "site_renewed",
             "site_proved",
         ],
+        installs: Vec::new(),
         values: Secret::new(shell::assignments(&[
             ("NAME", name(domain)?),
             ("LINEAGE", name(lineage)?),
@@ -234,6 +242,7 @@ pub fn follow() -> Recipe {
             "nginx_test",
             "nginx_running",
         ],
+        installs: Vec::new(),
         values: Secret::default(),
         text: script!("prelude.sh", "nginx.sh", "site.sh", "stage.sh", "site_follow.sh"),
     }

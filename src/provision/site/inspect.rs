@@ -64,6 +64,7 @@ pub fn inspect(sites: &[Wanted], target_names: &[&str]) -> Result<Recipe> {
         // nginx -t resolves every target.
         deadline: 2 * MINUTE,
         plan: vec!["site_nginx", "site_files"],
+        installs: Vec::new(),
         values: Secret::new(shell::assignments(&[
             ("SITES", &list(lines)?),
             ("TARGETS", &names(target_names)?),

@@ -45,6 +45,7 @@ pub fn sums(sites: &[Sum]) -> Result<Recipe> {
         root: true,
         deadline: MINUTE,
         plan: vec!["site_sums"],
+        installs: Vec::new(),
         values: Secret::new(shell::assignments(&[("SITES", &list(lines)?)])?),
         text: script!("prelude.sh", "nginx.sh", "site.sh", "site_sums.sh"),
     })

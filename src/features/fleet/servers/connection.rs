@@ -13,9 +13,10 @@ use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::db::Conn;
 use crate::events::outbox;
+use crate::provision::bundle::{self, Bundle};
 use crate::provision::site::Off;
-use crate::provision::{self, Outcome, Progress, Recipe};
-use crate::ssh::{Auth, Target, hostkey};
+use crate::provision::{self, Debs, Firewall, Outcome, Progress, Recipe, recipes};
+use crate::ssh::{Auth, Stream, Target, hostkey};
 use std::time::Duration;
 
 /// Limit for reading the host key.
@@ -130,8 +131,9 @@ impl ServerConnection {
         cancel: &Cancel,
         on_progress: &mut dyn FnMut(Progress),
     ) -> Result<Outcome> {
+        let debs = self.debs(app, recipe, cancel, on_progress)?;
         let mut off = Vec::new();
-        let result = provision::run(&app.ssh, &self.target, recipe, cancel, &mut |progress| {
+        let result = provision::run_with(&app.ssh, &self.target, recipe, &debs, cancel, &mut |progress| {
             off.extend(Off::told(&progress));
             on_progress(progress);
         });
@@ -142,6 +144,60 @@ impl ServerConnection {
                 .write(|tx| outbox::emit(tx, &app.wakes.events, SITES_OFF, of, &data))?;
         }
         self.record_host_key_change(app, cancel, result)
+    }
+
+    /// Sets the firewall up, as [`provision::firewall`].
+    pub fn firewall(
+        &self,
+        app: &App,
+        desired: &Firewall,
+        cancel: &Cancel,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Outcome> {
+        let debs = self.debs(app, &recipes::firewall(desired)?, cancel, on_progress)?;
+        let result = provision::firewall(&app.ssh, &self.target, desired, &debs, cancel, on_progress);
+        self.record_host_key_change(app, cancel, result)
+    }
+
+    /// Where the recipe's packages come from. Where that is a bundle, the server has what it lacks of it when this returns,
+    /// and nothing was changed before it was known that the bundle fits.
+    fn debs(&self, app: &App, recipe: &Recipe, cancel: &Cancel, on_progress: &mut dyn FnMut(Progress)) -> Result<Debs> {
+        if !self.server.fields.from_bundle() || recipe.installs.is_empty() {
+            return Ok(Debs::Own);
+        }
+        let (suite, arch, lacks) = self.asked(app, recipe, cancel)?;
+        if lacks.is_empty() {
+            return Ok(Debs::Nothing);
+        }
+        let bundle = Bundle::fitting(&app.config.data_dir, &suite, &arch)?;
+        let say = &mut |text: &str| {
+            on_progress(Progress::Line {
+                stream: Stream::Stdout,
+                text,
+            });
+        };
+        let brought = bundle::bring(&app.ssh, &self.target, &bundle, &lacks, cancel, say);
+        self.record_host_key_change(app, cancel, brought)
+    }
+
+    /// Release and architecture of the server, and what it lacks of the recipe's programs. A separate job, but not a step
+    /// of the task: it only inspects.
+    fn asked(&self, app: &App, recipe: &Recipe, cancel: &Cancel) -> Result<(String, String, String)> {
+        let asked = provision::run(&app.ssh, &self.target, &bundle::ask(recipe)?, cancel, &mut |_| {});
+        let mut facts = self.record_host_key_change(app, cancel, asked)?.facts;
+        let mut fact = |key| facts.remove(key).unwrap_or_default();
+        Ok((fact("suite"), fact("dpkg_arch"), fact("lacks")))
+    }
+
+    /// Whether a package of this name is to be had where the server's packages come from a bundle; nothing where they do
+    /// not. Error: there is no bundle for it.
+    pub(super) fn bundled(&self, app: &App, recipe: &Recipe, package: &str, cancel: &Cancel) -> Result<Option<bool>> {
+        if !self.server.fields.from_bundle() {
+            return Ok(None);
+        }
+        let (suite, arch, _) = self.asked(app, recipe, cancel)?;
+        let bundle = Bundle::fitting(&app.config.data_dir, &suite, &arch)?;
+        Ok(Some(bundle.version(package).is_some()))
     }
 
     /// If ssh refused the host key, stores the offered one and raises an alert; other failures pass through.

@@ -15,6 +15,7 @@ mod connection;
 mod tasks;
 mod changes;
 mod section;
+mod commands;
 mod api;
 mod pages;
 
@@ -49,6 +50,7 @@ pub const FEATURE: Feature = Feature {
     pages: pages::ROUTES,
     cards: pages::CARDS,
     tasks: tasks::TASKS,
+    commands: commands::COMMANDS,
     react: Some(tasks::react),
     sections: &[section::SECTION],
     settings: settings::SETTINGS,

@@ -76,6 +76,8 @@ pub struct Fields {
     pub glances_allow: Vec<String>,
     /// The address it listens on from its next installation; empty: by profile.
     pub glances_bind: String,
+    /// Where packages come from: one of [`PACKAGES`].
+    pub packages: &'static str,
     /// Poll interval in seconds, 30 to 60 (5 and up is accepted for tests).
     pub poll_interval_s: i64,
 }
@@ -100,10 +102,16 @@ impl Default for Fields {
             glances_tls_pin: String::new(),
             glances_allow: Vec::new(),
             glances_bind: String::new(),
+            packages: PACKAGES[0],
             poll_interval_s: 30,
         }
     }
 }
+
+/// Where the packages that a server lacks come from: its own package sources, or a bundle.
+pub const PACKAGES: [&str; 2] = ["sources", BUNDLE];
+/// From the bundle of its release and architecture, over ssh: the server asks nobody else.
+const BUNDLE: &str = "bundle";
 
 /// Changes of secrets: `None` keeps, `Some(None)` removes.
 #[derive(Debug, Default)]
@@ -124,6 +132,11 @@ impl Fields {
     /// Destination of the login or sudo password.
     fn login_at(&self) -> (&str, u16, &str) {
         (&self.host, self.ssh_port, &self.username)
+    }
+
+    /// Do its packages come from a bundle?
+    pub fn from_bundle(&self) -> bool {
+        self.packages == BUNDLE
     }
 
     /// Destination of the Glances password or token, with its verification.
@@ -205,6 +218,11 @@ pub const PARAMS: &[Param] = &[
         "glances_bind",
         4_096,
         "On which of its addresses Glances listens; `host` is the one above.",
+    ),
+    param::choice(
+        "packages",
+        &PACKAGES,
+        "Where packages come from: the server's own sources, or a bundle that goes to it over ssh.",
     ),
     param::number("poll_interval_s", 5..=3600, "From poll to poll, in seconds."),
     param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
@@ -344,6 +362,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         // Defaults from settings for every new server; one with a name listens on the default.
         f.glances_bind = own_address(&f.host).unwrap_or_default();
     }
+    set(&mut f.packages, i.choice("packages"));
     set(&mut f.poll_interval_s, i.number("poll_interval_s"));
     let mut secrets = Secrets {
         password: i.secret("password"),

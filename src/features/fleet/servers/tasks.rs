@@ -322,14 +322,8 @@ fn install_glances(run: &Run) -> Result<Outcome> {
     }
     let had = !server.fields.glances_allow.is_empty() && server.fields.glances_scheme == "http";
     if let Some(firewall) = desired.firewall(server.fields.ssh_port, had) {
-        let result = provision::firewall(
-            &run.app.ssh,
-            &connection.target,
-            &firewall,
-            run.cancel,
-            &mut run.on_progress(""),
-        );
-        done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
+        let result = connection.firewall(run.app, &firewall, run.cancel, &mut run.on_progress(""));
+        done.changed += result?.changed;
     }
     keep_glances(run, server, choice.allow, desired, done)
 }
@@ -337,17 +331,24 @@ fn install_glances(run: &Run) -> Result<Outcome> {
 /// Sends the bundle to a server that will need it, before the installing job.
 fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances) -> Result<()> {
     let path = run.app.db.read(|conn| settings::GLANCES_BUNDLE.text(conn))?;
-    if path.is_empty() || desired.source == Source::Package {
+    let package = connection.bundled(run.app, &recipes::glances(desired)?, "glances", run.cancel)?;
+    if desired.source == Source::Package || (path.is_empty() && package.is_none()) {
         return Ok(());
     }
-    let bundle = wheels::summary(&path);
+    let bundle = match path.is_empty() {
+        true => Err(no_wheels()),
+        false => wheels::summary(&path),
+    };
     if let Ok(bundle) = &bundle {
         desired.bundle = bundle.sha256.clone();
     }
     // A separate job, but not a step of this task: it only inspects.
     let checked = connection.run(run.app, &recipes::glances_source(desired)?, run.cancel, &mut |_| {})?;
     let from = checked.facts.get("way").map_or("", String::as_str);
-    if from == "there" || from.starts_with("package ") {
+    if from == "there" {
+        return Ok(());
+    }
+    if package.unwrap_or(from.starts_with("package ")) && desired.source == Source::Auto {
         return Ok(());
     }
     let bundle = bundle?;
@@ -362,6 +363,12 @@ fn bring_wheels(run: &Run, connection: &ServerConnection, desired: &mut Glances)
     connection.record_host_key_change(run.app, run.cancel, pushed)
 }
 
+/// Where a server may not ask the index, pip has nothing to install from.
+fn no_wheels() -> Error {
+    let say = "Packages for this server come from a bundle. It has no Glances that fits, and no bundle of wheels is named in the settings.";
+    Error::new(error::Kind::Conflict, "wheels_unfit", say)
+}
+
 /// Removes what was installed; the server is then pending.
 fn remove_glances(run: &Run) -> Result<Outcome> {
     let connection = connect(run)?;
@@ -374,14 +381,8 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
             allow: Vec::new(),
             revert: provision::Firewall::REVERT,
         };
-        let result = provision::firewall(
-            &run.app.ssh,
-            &connection.target,
-            &firewall,
-            run.cancel,
-            &mut run.on_progress(""),
-        );
-        done.changed += connection.record_host_key_change(run.app, run.cancel, result)?.changed;
+        let result = connection.firewall(run.app, &firewall, run.cancel, &mut run.on_progress(""));
+        done.changed += result?.changed;
     }
     let mut f = server.fields.clone();
     f.glances_host = String::new();

@@ -40,6 +40,9 @@ pub(super) fn evaluate(
     let rendered = desired.render_with(placement, seen.nginx.as_ref(), &lineage)?;
     plan.after = rendered.text.clone();
     plan.plan_steps(desired, placement, &seen, &here, old_name, &rendered)?;
+    if server.fields.from_bundle() {
+        plan.tell_bundle();
+    }
     Ok(plan)
 }
 
@@ -303,6 +306,17 @@ impl ServerPlan {
         );
         self.faults
             .push(Finding::new(Level::Warn, "resolved_once", message).on(names, &seen.version));
+    }
+
+    /// What is installed comes from a bundle.
+    fn tell_bundle(&mut self) {
+        for step in &mut self.steps {
+            step.what = match step.what {
+                "nginx" => "nginx_bundled",
+                "certbot" => "certbot_bundled",
+                other => other,
+            };
+        }
     }
 
     fn plan_steps(

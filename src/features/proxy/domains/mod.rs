@@ -53,7 +53,7 @@ pub use on_demand::OnDemand;
 pub use placements::{EDITED, make_due};
 pub use preflight::{Report, Verdict, check_addresses, expected_addresses, name_servers};
 pub use queries::{Filter, Sort, certificates, counts, lamps, loud};
-pub use settings::ACME_DIRECTORY;
+pub use settings::{ACME_DIRECTORY, DNS_RESOLVERS};
 pub use tasks::is_busy;
 pub use vhost::{
     RenderedVhost, Vhost, VhostTls, marker, pair_in, peers_in, proof_in, render as render_vhost, untouched,

@@ -48,7 +48,7 @@ described! {
     pub struct Step {
         /// `+` creates, `~` changes, `-` removes, `r` reloads.
         pub op: char,
-        /// Id of the text: `switch_off`, `start`, `nginx`, `certbot`, `create`, `change`, `remove`, `issue`,
+        /// Id of the text: `switch_off`, `start`, `nginx`, `nginx_bundled`, `certbot`, `certbot_bundled`, `create`, `change`, `remove`, `issue`,
         /// `take_over`, `put_certificate`, `drop_certificate`, `enable`, `default`, `default_gone`, `reload`.
         pub what: &'static str,
         /// The file, or the ACME server.

@@ -20,7 +20,7 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
-use crate::features::proxy::domains::{self, Domain};
+use crate::features::proxy::domains::{self, DNS_RESOLVERS, Domain};
 use crate::net::dns::Resolver;
 pub use check::{Check, State, check};
 use std::net::SocketAddr;
@@ -78,8 +78,14 @@ fn record(app: &App, resolver: &Resolver, seen: &Domain, check: &Check) -> Resul
     })
 }
 
+/// Is it news when our resolvers are silent? Only where they have answered before or somebody has said that names are to be
+/// watched: a network without name servers is no fault.
+fn is_expected(conn: &Conn) -> Result<bool> {
+    Ok(queries::is_watched(conn)? || !DNS_RESOLVERS.text(conn)?.is_empty())
+}
+
 fn emit_silence(app: &App, tx: &Tx, servers: &[SocketAddr], evidence: &[String], at: Ms) -> Result<()> {
-    if !queries::note_silence(tx, at)? {
+    if !is_expected(tx)? || !queries::note_silence(tx, at)? {
         return Ok(());
     }
     let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();

@@ -3,7 +3,7 @@
 
 use super::check::{check, silent_resolvers};
 use super::settings;
-use super::{queries, record};
+use super::{is_expected, queries, record};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, Instant, MINUTE, Ms};
 use crate::base::error::Result;
@@ -65,8 +65,11 @@ fn run_once(app: &App, cancel: &Cancel) -> Result<()> {
     due.sort_by_key(|(at, d)| (*at, d.id));
     due.truncate(share(all, interval));
     let servers = domains::name_servers(app)?;
-    // While the resolvers are silent, one query per run is enough.
-    if app.db.read(queries::silent_since)?.is_some() && silent_resolvers(&servers, cancel).is_some() {
+    // While the resolvers are silent, or there may be none, one query per run is enough.
+    let doubtful = app
+        .db
+        .read(|conn| Ok(queries::silent_since(conn)?.is_some() || !is_expected(conn)?))?;
+    if doubtful && silent_resolvers(&servers, cancel).is_some() {
         return Ok(());
     }
     let fan_out = fan_out(Some(clock::mono() + BEGIN_MAX), cancel);

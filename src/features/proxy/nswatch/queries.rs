@@ -94,6 +94,15 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
     )?)
 }
 
+/// Has a name server ever answered here, or does a domain say which ones it shall have?
+pub fn is_watched(conn: &Conn) -> Result<bool> {
+    let mut statement = conn.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM domains WHERE ns_policy <> '')
+           OR EXISTS (SELECT 1 FROM ns_checks WHERE state <> 'error')",
+    )?;
+    Ok(statement.query_row([], |r| r.get(0))?)
+}
+
 /// Since when our resolvers are silent, unix ms.
 pub fn silent_since(conn: &Conn) -> Result<Option<Ms>> {
     let mut statement = conn.prepare_cached("SELECT since FROM ns_resolvers_silent")?;

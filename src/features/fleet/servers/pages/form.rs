@@ -53,6 +53,7 @@ fn values(f: &Fields) -> HashMap<String, String> {
         ("glances_tls_pin", f.glances_tls_pin.clone()),
         ("glances_allow", f.glances_allow.join(", ")),
         ("glances_bind", f.glances_bind.clone()),
+        ("packages", f.packages.to_string()),
         ("poll_interval_s", f.poll_interval_s.to_string()),
         ("host_key", String::new()),
     ]

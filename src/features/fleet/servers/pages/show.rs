@@ -47,6 +47,7 @@ pub struct View {
     glances_profile: &'static str,
     glances_allow: Vec<String>,
     glances_bind: String,
+    packages: &'static str,
     poll_interval_s: i64,
     facts_at: Option<Ms>,
     created_at: Ms,
@@ -113,6 +114,7 @@ pub fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
         glances_profile: s.glances_profile,
         glances_allow: f.glances_allow.clone(),
         glances_bind: f.glances_bind.clone(),
+        packages: f.packages,
         facts_at: s.facts_at,
         created_at: s.created_at,
         last_ok_at: sample

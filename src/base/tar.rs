@@ -1,6 +1,6 @@
-//! The little of tar (POSIX.1-2001 ustar, as written by every tar) that a backup is: plain files one after the other.
+//! The little of tar (POSIX.1-2001 ustar, as written by every tar) that our archives are: plain files one after the other.
 
-use crate::base::clock::Ms;
+use super::clock::Ms;
 use std::io::{self, Read, Write};
 
 const BLOCK: usize = 512;
@@ -8,7 +8,7 @@ const BLOCK: usize = 512;
 /// One file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Without folders.
+    /// Without folders, at most 100 bytes.
     pub name: String,
     /// Bytes.
     pub size: u64,
@@ -44,7 +44,17 @@ pub fn content(out: &mut impl Write, from: &mut impl Read, size: u64) -> io::Res
     if copied != size {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter"));
     }
+    pad(out, size)
+}
+
+/// Fills up the last block of a file of this size, whose bytes were written already.
+pub fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     out.write_all(&[0; BLOCK][..padding(size)])
+}
+
+/// How far it is from the first byte of a file of this size to the next head.
+pub fn whole(size: u64) -> i64 {
+    i64::try_from(size + padding(size) as u64).unwrap_or(i64::MAX)
 }
 
 /// Ends the archive.
