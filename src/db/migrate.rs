@@ -4,7 +4,7 @@
 
 use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::{file, sys, text};
+use crate::base::{file, notify, sys, text};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,12 @@ pub struct Step {
     pub sql: &'static str,
 }
 
+impl Step {
+    fn rebuilds(&self) -> bool {
+        self.sql.contains("DROP TABLE")
+    }
+}
+
 /// Copies that are kept of a file, each of before one upgrade.
 const COPIES: usize = 2;
 /// Bytes that must stay free beside what an upgrade takes.
@@ -26,8 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a writer waits for another at any other time.
 pub const BUSY: Duration = Duration::from_secs(5);
 
-/// Bytes of disk that the missing steps need at most: the copy, and each page written once more. 0: none is missing. Error:
-/// a newer file.
+/// What the service manager is asked for before an upgrade, in µs: an hour to start in.
+const MORE_TIME: &str = "EXTEND_TIMEOUT_USEC=3600000000";
+
+/// Bytes of disk that the missing steps may need: the copy, and where a table is rebuilt each page once more. 0: none is
+/// missing. Error: a newer file.
 pub fn needs(conn: &Connection, path: &Path, steps: &[Step]) -> Result<u64> {
     let have = version(conn)?;
     if have > steps.len() {
@@ -38,7 +47,8 @@ pub fn needs(conn: &Connection, path: &Path, steps: &[Step]) -> Result<u64> {
     }
     let pragma = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0));
     let bytes = (pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?;
-    Ok(2 * bytes.unsigned_abs() + SPARE)
+    let copies = 1 + u64::from(steps[have..].iter().any(Step::rebuilds));
+    Ok(copies * bytes.unsigned_abs() + SPARE)
 }
 
 /// Refuses an upgrade that needs more than the disk has free.
@@ -60,8 +70,12 @@ pub fn check_room(folder: &Path, needed: u64) -> Result<()> {
 /// Runs all missing steps. A file that holds data is copied first: see [`copies`]. Errors: newer file, failed copy, failed
 /// step; the file is as before.
 pub fn run(conn: &mut Connection, path: &Path, steps: &[Step]) -> Result<()> {
-    if version(conn)? == steps.len() {
+    let have = version(conn)?;
+    if have == steps.len() {
         return Ok(());
+    }
+    if have > 0 {
+        notify::tell(MORE_TIME);
     }
     conn.busy_timeout(PATIENCE)?;
     // Off while a table is rebuilt, and no switch inside a transaction: sqlite.org/lang_altertable.html, 7.

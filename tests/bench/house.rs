@@ -307,10 +307,12 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
     let until = Instant::now() + Duration::from_secs(60 * minutes);
     let asked = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for reader in [browser(house), browser(house), house.admin()] {
+        for page in [Some(browser(house)), Some(browser(house)), None] {
             let asked = &asked;
             scope.spawn(move || {
                 for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
+                    let program = house.admin(); // signs in again before its token ends
+                    let reader = page.as_ref().unwrap_or(&program);
                     for path in [
                         "/",
                         "/servers",
@@ -326,10 +328,10 @@ fn soak(house: &House, admin: &Client, minutes: u64) {
                 }
             });
         }
-        let changer = house.admin();
         scope.spawn(move || {
             let tags = ["web", "db", "lab"];
             for n in (1..=200).cycle().take_while(|_| Instant::now() < until) {
+                let changer = house.admin();
                 let mut stream = changer.stream("/api/live?of=/api/servers%3Flimit=200", None);
                 drop(stream.next(Duration::from_secs(10)));
                 changer

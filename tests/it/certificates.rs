@@ -170,7 +170,8 @@ fn no_damage_makes_the_reader_fall_or_hang() {
         }
     }
     assert!(read > 1_000 && refused > 1_000, "{read} read, {refused} refused");
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let limit = Duration::from_secs(60) * rounds(1) as u32;
+    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use lamplighter::db::{Db, Durability, migrate, schema};
 use lamplighter::features::fleet::metrics::{Disk, Polled, Recorder, Sample};
 use serde_json::{Map, Value, json};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -252,6 +253,26 @@ fn before_an_upgrade_the_databases_are_copied_and_a_copy_leads_back() {
         .query_row("SELECT program FROM schema_versions", [], |r| r.get(0))
         .unwrap();
     assert_eq!(by, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn the_service_manager_is_asked_for_time_before_an_upgrade_and_only_then() {
+    let folder = earliest();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let hears = || {
+        let mut migrate = lamplighter(&["migrate", "--data-dir", folder.path().to_str().unwrap()]);
+        migrate.env("NOTIFY_SOCKET", &path);
+        let done = finish(migrate, "");
+        assert!(done.status.success(), "{}", said(&done));
+        let mut buffer = [0; 200];
+        let length = manager.recv(&mut buffer).unwrap_or(0);
+        while manager.recv(&mut [0; 200]).is_ok() {}
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    assert_eq!(hears(), "EXTEND_TIMEOUT_USEC=3600000000");
+    assert_eq!(hears(), "");
 }
 
 #[test]
