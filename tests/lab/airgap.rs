@@ -304,23 +304,22 @@ fn set_up_from_a_bundle(hosts: &Hosts, suite: &str, source: &str) {
     });
     // certbot, and ufw: they come from the bundle, too, and only where they are asked for.
     let installed = |name: &str| {
-        on(
-            host,
-            &format!("dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null; true"),
-        )
+        let status = format!("dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null; true");
+        on(host, &status) == "installed"
     };
-    assert_eq!((installed("certbot"), installed("ufw")), (String::new(), String::new()));
+    assert!(!installed("certbot") && !installed("ufw"));
     let secure = common::lab::upstream(&house, "secure", &["127.0.0.1:9000"]);
     let name = format!("plan-{host}.alpha.test");
     let planned = common::lab::domain(&house, &name, secure, &json!({ "ssl": true, "preflight": "off" }));
     let plan = common::lab::plan(&house, planned);
     assert!(common::lab::steps(&plan).contains(&"certbot_bundled"), "{plan}");
     two_sites(&house, host);
-    assert_eq!(installed("certbot"), "installed");
+    assert!(installed("certbot"));
     let bind = json!({ "profile": "bind", "address": address(host), "allow": ["controller"] });
     let walled = act(&house, "/api/servers/1/install-glances", &bind);
     assert!(changes(&walled) > 0, "{}", log(&house, &walled));
-    assert_eq!((installed("ufw"), on(host, LEFT)), ("installed".into(), String::new()));
+    assert!(installed("ufw"));
+    assert_eq!(on(host, LEFT), "");
     println!("{host}: {}", house.admin().get("/api/servers/1").is(200)["facts"]);
 }
 
