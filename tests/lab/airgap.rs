@@ -3,6 +3,7 @@
 //! bundles. Needs the lab (`tests/lab`), hosts h11, h12, d13 and u24, debhelper and, for the bundles, this machine's way to mirrors.
 
 use crate::common;
+use crate::debians::two_sites;
 use crate::package::{ask, done, is_up, package, put, sign_in};
 
 use common::lab::{Hosts, act, address, back_end, changes, key, log, on};
@@ -159,7 +160,10 @@ fn two_machines_that_see_nobody_else() {
             (before.0.clone(), String::new()),
             "{what}"
         );
+        // What a job that was cut off has left goes with the next one.
+        on(other, "mkdir -p /var/cache/lamplighter-bundle/0123/repo");
         let second = does(&at(what), &body);
+        assert_eq!(on(other, LEFT), "");
         assert_eq!(
             (&second["status"], &second["changed"]),
             (&json!("ok"), &json!(0)),
@@ -298,6 +302,24 @@ fn set_up_from_a_bundle(hosts: &Hosts, suite: &str, source: &str) {
         let seen = house.admin().get("/api/servers/1").is(200);
         (seen["status"] == "ok" && seen["last_sample"]["mem_percent"].is_f64()).then_some(())
     });
+    // certbot, and ufw: they come from the bundle, too, and only where they are asked for.
+    let installed = |name: &str| {
+        let status = format!("dpkg-query -W -f '${{db:Status-Status}}' {name} 2>/dev/null; true");
+        on(host, &status) == "installed"
+    };
+    assert!(!installed("certbot") && !installed("ufw"));
+    let secure = common::lab::upstream(&house, "secure", &["127.0.0.1:9000"]);
+    let name = format!("plan-{host}.alpha.test");
+    let planned = common::lab::domain(&house, &name, secure, &json!({ "ssl": true, "preflight": "off" }));
+    let plan = common::lab::plan(&house, planned);
+    assert!(common::lab::steps(&plan).contains(&"certbot_bundled"), "{plan}");
+    two_sites(&house, host);
+    assert!(installed("certbot"));
+    let bind = json!({ "profile": "bind", "address": address(host), "allow": ["controller"] });
+    let walled = act(&house, "/api/servers/1/install-glances", &bind);
+    assert!(changes(&walled) > 0, "{}", log(&house, &walled));
+    assert!(installed("ufw"));
+    assert_eq!(on(host, LEFT), "");
     println!("{host}: {}", house.admin().get("/api/servers/1").is(200)["facts"]);
 }
 

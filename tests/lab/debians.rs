@@ -37,7 +37,7 @@ fn named(host: &str, name: &str) -> String {
 }
 
 /// A site without and one with TLS; each deployed twice, then asked for.
-fn two_sites(house: &House, host: &str) -> [i64; 2] {
+pub fn two_sites(house: &House, host: &str) -> [i64; 2] {
     back_end(host, 9000, "app");
     let app = upstream(house, "app", &["127.0.0.1:9000"]);
     let plain = named(host, &format!("plain-{host}"));
