@@ -215,13 +215,12 @@ fn reveal(
     app.db.write_reserved(|tx| {
         let secret = get(tx, id)?;
         let version = version.unwrap_or(secret.version);
-        let (row, value, passphrase) =
-            queries::values(tx, id, version)?.ok_or_else(|| Error::not_found("version of this secret"))?;
+        let sealed = queries::values(tx, id, version)?.ok_or_else(|| Error::not_found("version of this secret"))?;
         let open = |place: SealContext, sealed: &[u8]| app.vault.open_sealed(place, sealed);
         let shown = Shown {
             version,
-            value: open(VALUE.at(row), &value)?,
-            passphrase: passphrase.map(|p| open(PASSPHRASE.at(row), &p)).transpose()?,
+            value: open(VALUE.at(sealed.row), &sealed.value)?,
+            passphrase: (sealed.passphrase.map(|p| open(PASSPHRASE.at(sealed.row), &p))).transpose()?,
         };
         let data = serde_json::json!({ "version": version, "reason": reason });
         audit::append(tx, &app.vault, by, "secret.reveal", &object(&secret), &data)?;

@@ -151,11 +151,24 @@ pub fn set_values(conn: &Conn, row: i64, value: &[u8], passphrase: Option<&[u8]>
     Ok(())
 }
 
-/// Row and sealed values of a version.
-pub fn values(conn: &Conn, id: Id<id::Secret>, number: i64) -> Result<Option<(i64, Vec<u8>, Option<Vec<u8>>)>> {
+/// What is sealed of a version.
+pub struct SealedValues {
+    /// Row of the version.
+    pub row: i64,
+    pub value: Vec<u8>,
+    pub passphrase: Option<Vec<u8>>,
+}
+
+pub fn values(conn: &Conn, id: Id<id::Secret>, number: i64) -> Result<Option<SealedValues>> {
     let mut statement =
         conn.prepare_cached("SELECT id, value, passphrase FROM secret_versions WHERE secret_id = ?1 AND number = ?2")?;
-    let found = statement.query_row(params![id.get(), number], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)));
+    let found = statement.query_row(params![id.get(), number], |r| {
+        Ok(SealedValues {
+            row: r.get(0)?,
+            value: r.get(1)?,
+            passphrase: r.get(2)?,
+        })
+    });
     Ok(found.optional()?)
 }
 
