@@ -246,7 +246,7 @@ fn tell_end(app: &App, tx: &Tx, secret: &Secret, now: Ms) -> Result<()> {
     if stage == secret.told {
         return Ok(());
     }
-    queries::set_told(tx, secret.id, stage)?;
+    queries::set_stage(tx, secret.id, stage)?;
     match (stage, secret.fields.expires_at) {
         (0, _) | (_, None) => emit(app, tx, events::RENEWED, secret, &[]),
         (nearer, Some(at)) if nearer > secret.told => {

@@ -118,7 +118,7 @@ pub fn update(conn: &Conn, id: Id<id::Secret>, f: &Fields, at: Ms) -> Result<()>
     Ok(())
 }
 
-pub fn set_told(conn: &Conn, id: Id<id::Secret>, told: i64) -> Result<()> {
+pub fn set_stage(conn: &Conn, id: Id<id::Secret>, told: i64) -> Result<()> {
     conn.execute("UPDATE secrets SET told = ?2 WHERE id = ?1", params![id.get(), told])?;
     Ok(())
 }
