@@ -49,6 +49,8 @@ words! {
     Run "run"
     /// Change what runs on servers.
     Deploy "deploy"
+    /// Show what is sealed.
+    Reveal "reveal"
 }
 
 words! {
@@ -92,6 +94,8 @@ words! {
     Users "users"
     /// Who changed what.
     Audit "audit"
+    /// Secrets that are kept under a name.
+    Secrets "secrets"
     /// The machine that Lamplighter itself runs on.
     Controller "controller"
 }
@@ -267,6 +271,9 @@ const TABLE: &[Row] = &[
     row(Read, Users, ADMINS),
     row(Edit, Users, ADMINS),
     row(Read, Audit, ADMINS),
+    row(Read, Secrets, OPERATORS),
+    row(Edit, Secrets, OPERATORS),
+    row(Reveal, Secrets, ADMINS),
     row(Read, Controller, ADMINS),
     row(Edit, Controller, ADMINS),
 ];

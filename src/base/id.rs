@@ -32,6 +32,8 @@ pub enum Domain {}
 pub enum Endpoint {}
 /// Marker of backups.
 pub enum Backup {}
+/// Marker of secrets.
+pub enum Secret {}
 /// Marker of silences.
 pub enum Silence {}
 /// Marker of deliveries (one message to one endpoint).

@@ -30,6 +30,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::settings::FEATURE,
     &features::house::web::FEATURE,
     &features::house::tasks::FEATURE,
+    &features::house::secrets::FEATURE,
     &features::house::backups::FEATURE,
     &features::house::schedules::FEATURE,
     &features::fleet::servers::FEATURE,

@@ -363,6 +363,14 @@ impl Input {
         }
     }
 
+    /// Text; JSON `null` and an empty text are none.
+    pub fn maybe_text(&mut self, name: &'static str) -> Option<Option<String>> {
+        match self.values.get(name).is_some_and(Value::is_null) {
+            true => self.take(name).map(|_| None),
+            false => self.text(name).map(|text| Some(text).filter(|text| !text.is_empty())),
+        }
+    }
+
     /// Is a mistake of this field recorded?
     pub fn has_error(&self, field: &str) -> bool {
         self.errors.iter().any(|e| e.field == field)

@@ -119,6 +119,9 @@ fn every_page_is_clean_in_all_four_looks() {
     house.admin().post("/api/schedules", &nightly).is(201);
     let token = serde_json::json!({ "name": "from a pipeline", "scopes": ["domains:deploy", "domains:read"] });
     house.admin().post("/api/tokens", &token).is(201);
+    let kept = serde_json::json!({ "name": "pg-replica", "type": "private_key", "generate": "ed25519", "tags": ["db"],
+        "rotation_interval_s": 30 * 86_400 });
+    house.admin().post("/api/secrets", &kept).is(201);
     let pages = [
         "/",
         "/upstreams",
@@ -157,6 +160,9 @@ fn every_page_is_clean_in_all_four_looks() {
         "/schedules",
         "/schedules?edit=1",
         "/backups",
+        "/secrets",
+        "/secrets/1",
+        "/secrets/1/delete",
         "/doctor",
     ];
     for view in ["desktop", "phone"] {

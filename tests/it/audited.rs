@@ -83,6 +83,30 @@ impl Story {
     }
 }
 
+/// A secret from its first value to its last.
+fn kept_secrets(story: &Story) {
+    let (house, admin) = (&story.house, &story.admin);
+    let value = house.canary("kept-secret-4711");
+    let body = json!({ "name": "replica", "type": "password", "value": value });
+    let id = story.made("/api/secrets", body, json!({ "notes": "x" }), json!(null));
+    let at = format!("/api/secrets/{id}");
+    let made = json!({ "generate": "password" });
+    story.changes(
+        "POST /api/secrets/{id}/rotate",
+        admin.post(&format!("{at}/rotate"), &made),
+    );
+    let why = json!({ "reason": "a look", "password": house.password });
+    story.changes(
+        "POST /api/secrets/{id}/reveal",
+        admin.post(&format!("{at}/reveal"), &why),
+    );
+    story.changes(
+        "DELETE /api/secrets/{id}/versions",
+        admin.delete(&format!("{at}/versions")),
+    );
+    story.gone("/api/secrets", id);
+}
+
 /// Accounts with all that is theirs.
 fn people(story: &Story) {
     let (house, admin) = (&story.house, &story.admin);
@@ -401,6 +425,8 @@ fn every_route_that_changes_something_leaves_a_row() {
     let again = admin.post(&format!("/api/notifications/deliveries/{delivery}/resend"), &json!({}));
     story.changes("POST /api/notifications/deliveries/{id}/resend", again);
     story.gone("/api/notifications", endpoint);
+
+    kept_secrets(&story);
 
     let token = admin.post("/api/exporter/token", &json!({}));
     house.canary(token.json()["token"].as_str().unwrap());

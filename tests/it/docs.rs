@@ -82,11 +82,13 @@ fn the_lines_with_curl_work_as_they_stand() {
         looks.len(),
         new.len()
     );
-    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule and no API token.
+    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no secret and no API token.
     let none = [
         "/api/alerts/1'",
         "/api/certificates/1'",
         "/api/schedules/1'",
+        "/api/secrets/1'",
+        "/api/secrets/1/versions'",
         "/api/tokens/1'",
     ];
     for line in looks.into_iter().chain(new) {

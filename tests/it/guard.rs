@@ -420,6 +420,11 @@ fn specimen(house: &House, path: &str) -> String {
             json!({ "login": "anna", "role": "operator", "email": "anna@example.org" }),
         ),
         "/api/servers" => make(list, server("web-1", 9)),
+        "/api/secrets" => make(
+            list,
+            json!({ "name": "replica", "type": "token", "generate": "words", "tags": ["db"], "notes": "of the database",
+                "expires_at": "2999-01-02T03:04", "rotation_interval_s": 86_400 }),
+        ),
         "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
         "/api/upstreams" => make(
             list,

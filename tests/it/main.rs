@@ -34,6 +34,7 @@ mod groups;
 mod guard;
 mod health;
 mod keys;
+mod kept;
 mod laws;
 mod logs;
 mod metrics;

@@ -288,6 +288,12 @@ fn for_every_sealed_column_it_is_known_where_its_secret_may_be_sent() {
         ("notification_endpoints", "secret", "is sent nowhere: it signs"),
         ("notification_endpoints", "password", "notifications"),
         ("engine", "secret", "exporter"),
+        ("secret_versions", "value", "is shown to who may reveal it (kept.rs)"),
+        (
+            "secret_versions",
+            "passphrase",
+            "is shown to who may reveal it (kept.rs)",
+        ),
         ("second_factors", "secret", "is sent nowhere: codes are made from it"),
     ];
     let schema = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/schema.sql")).unwrap();

@@ -1,4 +1,4 @@
-//! Administration: users, settings, tasks, schedules, events, audit, remote store.
+//! Administration: users, settings, secrets, tasks, schedules, events, audit, remote store.
 
 pub mod users;
 pub mod tokens;
@@ -10,5 +10,6 @@ pub mod audit;
 pub mod settings;
 pub mod web;
 pub mod tasks;
+pub mod secrets;
 pub mod backups;
 pub mod schedules;

@@ -1,0 +1,35 @@
+//! Events of secrets. None of them has a value.
+
+use crate::access::right::{Read, Secrets, may};
+use crate::kinds::{About, AlertKind, BuiltinRule, EventKind, ExplainedBy, HangsOn};
+
+/// Its end is near, or it is over.
+pub const EXPIRING: &str = "secret.expiring";
+/// Its end is far again: ends [`EXPIRING`].
+pub const RENEWED: &str = "secret.renewed";
+/// Somebody was shown a value.
+pub const REVEALED: &str = "secret.revealed";
+/// There is a new value.
+pub const ROTATED: &str = "secret.rotated";
+
+/// Event kinds of secrets.
+pub const KINDS: &[EventKind] = &[
+    EventKind::streamed("secret.created", may(Read, Secrets)),
+    EventKind::streamed("secret.changed", may(Read, Secrets)),
+    EventKind::streamed("secret.deleted", may(Read, Secrets)),
+    EventKind::news(REVEALED, may(Read, Secrets)),
+    EventKind::news(ROTATED, may(Read, Secrets)),
+    EventKind::streamed(RENEWED, may(Read, Secrets)),
+    EventKind::alert(
+        EXPIRING,
+        may(Read, Secrets),
+        AlertKind {
+            rule: BuiltinRule::new(60, "WARNING", About::Other),
+            title: "The secret {name} ends soon",
+            resolved_by: &[RENEWED],
+            explained_by: ExplainedBy::Nothing,
+            hangs_on: HangsOn::None,
+            ..AlertKind::NEW
+        },
+    ),
+];

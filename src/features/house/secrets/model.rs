@@ -1,0 +1,366 @@
+//! What a secret may be, and when its end comes near.
+
+use super::generate::{self, CHARACTERS, SETS, WORDS};
+use crate::base::clock::{self, DAY, Ms};
+use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
+use crate::form::Input;
+use crate::form::param::{self, Param};
+
+/// Types of secrets.
+pub const TYPES: [&str; 4] = ["password", "token", "text", "private_key"];
+/// What can be made here.
+pub const GENERATORS: [&str; 3] = ["password", "words", "ed25519"];
+const VALUE_MAX: usize = 32 << 10;
+/// Ten years, in seconds.
+const INTERVAL_MAX: i64 = 10 * 366 * 86_400;
+
+/// Parameters of a value.
+const VALUE: [Param; 5] = [
+    param::secret(
+        "value",
+        VALUE_MAX,
+        "The secret itself; it is sealed and given out by `reveal` alone.",
+    ),
+    param::secret("passphrase", 1_024, "What a private key is locked with."),
+    param::choice("generate", &GENERATORS, "Make a value here, instead of `value`."),
+    param::number(
+        "length",
+        1..=CHARACTERS.1 as i64,
+        "Of a generated password in characters (12 to 256), of words in words (5 to 16).",
+    ),
+    param::words(
+        "sets",
+        SETS.len(),
+        16,
+        "Of a generated password: `lower`, `upper`, `digits`, `symbols`; all where it is left out.",
+    ),
+];
+
+/// Parameters of a draft.
+pub const PARAMS: &[Param] = &param::joined::<11>(&[
+    &[
+        param::name("name", "What it is called; no other secret has it.").required(),
+        param::choice("type", &TYPES, "What it is; that stays.").required(),
+        param::list("tags", 50, 50, "Tags."),
+        param::text("notes", 2_000, "Notes; they are no secret."),
+        param::text(
+            "expires_at",
+            64,
+            "When its value ends, in UTC, like 2026-01-02T03:04; never: null or empty.",
+        ),
+        param::maybe_number(
+            "rotation_interval_s",
+            3_600..=INTERVAL_MAX,
+            "A value that is older than this is due for another one.",
+        ),
+    ],
+    &VALUE,
+]);
+
+/// Parameters of a new value.
+pub const ROTATE: &[Param] = &VALUE;
+
+/// Read-only fields of the answer, ignored when sent back.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "version",
+    "versions",
+    "public_key",
+    "state",
+    "rotated_at",
+    "rotation_due_at",
+    "created_at",
+    "updated_at",
+];
+
+/// What is known of a secret besides its values.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    /// Unique regardless of case.
+    pub name: String,
+    /// One of [`TYPES`].
+    pub kind: String,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Notes, which are no secret.
+    pub notes: String,
+    /// When the value ends, unix ms.
+    pub expires_at: Option<Ms>,
+    /// The age at which the value is due for another one, in seconds.
+    pub rotation_interval_s: Option<i64>,
+}
+
+/// A checked value.
+#[derive(Debug)]
+pub struct Value {
+    /// The secret itself.
+    pub value: Secret,
+    /// Of a private key.
+    pub passphrase: Option<Secret>,
+    /// Of a private key: the line for `authorized_keys`; else empty.
+    pub public_key: String,
+    /// `given` or `generated`.
+    pub origin: &'static str,
+}
+
+/// Opens a pasted private key with its passphrase: the key as OpenSSH takes it, and its public half.
+pub type Opens<'a> = &'a dyn Fn(&Secret, Option<&Secret>) -> Result<(Secret, String)>;
+
+/// Reads a draft over `base`: fields that are not sent keep its values. `base.kind` is empty for a new one, which needs a
+/// value. Error: invalid fields.
+pub fn read(mut input: Input, base: Fields, opens: Opens, now: Ms) -> Result<(Fields, Option<Value>)> {
+    let (is_new, mut f) = (base.kind.is_empty(), base);
+    let i = &mut input;
+    if let Some(name) = i.name("name") {
+        f.name = name;
+    }
+    match i.choice("type") {
+        Some(kind) if is_new => f.kind = kind.into(),
+        Some(kind) if kind != f.kind => i.wrong("type", "type_stays", "A secret stays what it is. Make another one."),
+        _ => {}
+    }
+    if let Some(tags) = i.list("tags") {
+        f.tags = tags;
+        f.tags.sort();
+        f.tags.dedup();
+    }
+    if let Some(notes) = i.text("notes") {
+        f.notes = notes;
+    }
+    match i.maybe_text("expires_at") {
+        None => {}
+        Some(None) => f.expires_at = None,
+        Some(Some(text)) => match clock::parse_utc(&text) {
+            None => i.wrong(
+                "expires_at",
+                "bad_time",
+                "A time is written like 2026-01-02T03:04, in UTC.",
+            ),
+            // What is over already may be sent back as it stands.
+            Some(at) if at <= now && f.expires_at != Some(at) => {
+                i.wrong("expires_at", "time_over", "This time is over.");
+            }
+            Some(at) => f.expires_at = Some(at),
+        },
+    }
+    if let Some(interval) = i.maybe_number("rotation_interval_s") {
+        f.rotation_interval_s = interval;
+    }
+    for (field, is_missing) in [("name", f.name.is_empty()), ("type", f.kind.is_empty())] {
+        if is_missing && !i.has_error(field) {
+            i.wrong(field, "required", format!("A secret has a {field}."));
+        }
+    }
+    let value = value(i, &f.kind, is_new, opens);
+    input.finish(READ_ONLY)?;
+    Ok((f, value))
+}
+
+/// Reads the value that takes the place of the one in force; where nothing is said a fitting one is made. Error: invalid
+/// fields.
+pub fn read_rotation(mut input: Input, kind: &str, opens: Opens) -> Result<Value> {
+    let i = &mut input;
+    let value = value(i, kind, true, opens);
+    input.finish(&[])?;
+    value.ok_or_else(|| Error::internal("a rotation without a value"))
+}
+
+fn value(i: &mut Input, kind: &str, is_needed: bool, opens: Opens) -> Option<Value> {
+    let given = i.secret("value").flatten();
+    let passphrase = i.secret("passphrase").flatten();
+    let generator = i.choice("generate");
+    let length = i.number("length").map(|n| n as usize);
+    let sets = i.words("sets").unwrap_or_default();
+    if kind.is_empty() || i.has_error("type") {
+        return None; // said already
+    }
+    let is_key = kind == "private_key";
+    if passphrase.is_some() && !(is_key && given.is_some()) {
+        let say = "A passphrase comes with a private key as its value.";
+        i.wrong("passphrase", "passphrase_alone", say);
+    }
+    match (given, generator) {
+        (Some(_), Some(_)) => i.wrong(
+            "generate",
+            "value_or_generate",
+            "Give a value, or have one made, not both.",
+        ),
+        (Some(given), None) => return checked(i, is_key, kind, given, passphrase, opens),
+        (None, Some(generator)) => return made(i, is_key, generator, length, &sets),
+        (None, None) if is_needed && !i.has_error("value") => {
+            i.wrong("value", "required", "Give its value, or say how one is made.");
+        }
+        (None, None) => {}
+    }
+    None
+}
+
+fn checked(
+    i: &mut Input,
+    is_key: bool,
+    kind: &str,
+    given: Secret,
+    passphrase: Option<Secret>,
+    opens: Opens,
+) -> Option<Value> {
+    let (value, public_key) = match is_key {
+        true => match opens(&given, passphrase.as_ref()) {
+            Ok(opened) => opened,
+            Err(e) => {
+                let field = match e.code {
+                    "ssh_passphrase_needed" | "ssh_wrong_passphrase" => "passphrase",
+                    _ => "value",
+                };
+                i.wrong(field, e.code, e.say);
+                return None;
+            }
+        },
+        false => (given, String::new()),
+    };
+    let text = value.reveal_text_for("is it one line?");
+    if ["password", "token"].contains(&kind) && text.contains(char::is_control) {
+        let say = format!("A {kind} is one line. What has more of them is a text.");
+        i.wrong("value", "one_line", say);
+        return None;
+    }
+    Some(Value {
+        value,
+        passphrase,
+        public_key,
+        origin: "given",
+    })
+}
+
+fn made(i: &mut Input, is_key: bool, generator: &str, length: Option<usize>, sets: &[String]) -> Option<Value> {
+    if is_key != (generator == "ed25519") {
+        let say = "A private key is made by ed25519, everything else by password or words.";
+        i.wrong("generate", "wrong_generator", say);
+        return None;
+    }
+    let (least, most, usual) = if generator == "words" { WORDS } else { CHARACTERS };
+    let length = length.unwrap_or(usual);
+    if generator != "ed25519" && !(least..=most).contains(&length) {
+        let say = format!("length is {least} to {most} here.");
+        i.wrong("length", "bad_length", say);
+        return None;
+    }
+    let known = |name: &String| SETS.iter().find(|(known, _)| known == name).map(|(_, set)| *set);
+    let mut chosen: Vec<&str> = sets.iter().filter_map(known).collect();
+    if chosen.len() < sets.len() {
+        i.wrong("sets", "bad_choice", "sets are: lower, upper, digits, symbols.");
+        return None;
+    }
+    if chosen.is_empty() {
+        chosen = SETS.iter().map(|(_, set)| *set).collect();
+    }
+    let (value, public_key) = match generator {
+        "ed25519" => match generate::ed25519() {
+            Ok(made) => made,
+            Err(e) => {
+                i.wrong("generate", e.code, e.say);
+                return None;
+            }
+        },
+        "words" => (generate::words(length), String::new()),
+        _ => (generate::characters(length, &chosen), String::new()),
+    };
+    Some(Value {
+        value,
+        passphrase: None,
+        public_key,
+        origin: "generated",
+    })
+}
+
+/// How near its end is: 0 far, 1 within two weeks, 2 within three days, 3 it is over.
+pub fn stage(expires_at: Option<Ms>, now: Ms) -> i64 {
+    match expires_at.map(|at| at - now) {
+        None => 0,
+        Some(left) if left <= 0 => 3,
+        Some(left) if left <= 3 * DAY => 2,
+        Some(left) if left <= 14 * DAY => 1,
+        Some(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn draft(fields: serde_json::Value) -> Result<(Fields, Option<Value>)> {
+        let opens = |key: &Secret, _: Option<&Secret>| Ok((key.clone(), "ssh-ed25519 A".to_string()));
+        let input = Input::of(PARAMS, fields.as_object().unwrap().clone());
+        read(input, Fields::default(), &opens, 1_000 * DAY)
+    }
+
+    #[test]
+    fn a_secret_has_a_name_a_type_and_one_value() {
+        let (fields, value) =
+            draft(json!({ "name": "db", "type": "password", "value": "x", "tags": ["b", "a", "b"] })).unwrap();
+        assert_eq!(
+            (fields.tags, value.unwrap().origin),
+            (vec!["a".into(), "b".into()], "given")
+        );
+        let (_, value) = draft(json!({ "name": "db", "type": "token", "generate": "words", "length": "6" })).unwrap();
+        assert_eq!(value.unwrap().value.reveal_for("a test").len(), 35);
+        for (fields, wrong) in [
+            (json!({ "name": "db", "type": "password" }), "value"),
+            (json!({ "type": "password", "value": "x" }), "name"),
+            (json!({ "name": "db", "value": "x" }), "type"),
+            (json!({ "name": "db", "type": "password", "value": "x\ny" }), "value"),
+            (
+                json!({ "name": "db", "type": "password", "value": "x", "generate": "words" }),
+                "generate",
+            ),
+            (
+                json!({ "name": "db", "type": "password", "generate": "ed25519" }),
+                "generate",
+            ),
+            (
+                json!({ "name": "db", "type": "private_key", "generate": "words" }),
+                "generate",
+            ),
+            (
+                json!({ "name": "db", "type": "password", "generate": "password", "length": 11 }),
+                "length",
+            ),
+            (
+                json!({ "name": "db", "type": "password", "generate": "password", "sets": "lower greek" }),
+                "sets",
+            ),
+            (
+                json!({ "name": "db", "type": "password", "value": "x", "passphrase": "y" }),
+                "passphrase",
+            ),
+            (
+                json!({ "name": "db", "type": "text", "value": "x", "expires_at": "1970-01-02T00:00" }),
+                "expires_at",
+            ),
+            (
+                json!({ "name": "db", "type": "text", "value": "x", "rotation_interval_s": 60 }),
+                "rotation_interval_s",
+            ),
+        ] {
+            let refused = draft(fields.clone()).expect_err("was taken");
+            assert!(refused.fields.iter().any(|f| f.field == wrong), "{fields}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn its_end_is_told_two_weeks_and_three_days_before() {
+        for (left, said) in [
+            (15 * DAY, 0),
+            (14 * DAY, 1),
+            (3 * DAY + 1, 1),
+            (3 * DAY, 2),
+            (1, 2),
+            (0, 3),
+            (-DAY, 3),
+        ] {
+            assert_eq!(stage(Some(1_000 * DAY + left), 1_000 * DAY), said, "{left}");
+        }
+        assert_eq!(stage(None, 0), 0);
+    }
+}
