@@ -278,6 +278,23 @@ CREATE TABLE groups (
   UNIQUE (kind, name)
 ) STRICT;
 
+CREATE TABLE host_checks (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  first_at   INTEGER NOT NULL,                -- this result was seen from
+  last_at    INTEGER NOT NULL,                -- to
+  count      INTEGER NOT NULL DEFAULT 1,      -- how often in a row
+  status     TEXT    NOT NULL CHECK (status IN ('up', 'down', 'unknown')),
+  method     TEXT    NOT NULL CHECK (method IN ('ping', 'tcp', 'ssh')),
+  code       TEXT    NOT NULL DEFAULT '',     -- why it is not up
+  say        TEXT    NOT NULL DEFAULT '',     -- the same as a sentence
+  latency    REAL,                            -- ms, of the last look; NULL: it did not answer
+  latency_min REAL,
+  latency_max REAL
+) STRICT;
+
+CREATE INDEX host_checks_server ON host_checks (server_id, id);
+
 CREATE TABLE invites (
   user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
   hash        BLOB    NOT NULL UNIQUE,
@@ -506,7 +523,8 @@ CREATE TABLE servers (
 ) VIRTUAL, state_since INTEGER NOT NULL GENERATED ALWAYS AS (
   CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
   ELSE max(status_since, alerts_since) END
-) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle'))) STRICT;
+) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle')), environment TEXT NOT NULL DEFAULT '', os_type TEXT NOT NULL DEFAULT '', check_method TEXT NOT NULL DEFAULT 'none'
+  CHECK (check_method IN ('none', 'ping', 'tcp', 'ssh'))) STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,

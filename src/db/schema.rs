@@ -101,6 +101,7 @@ pub const STATE: &[Step] = steps![
     "0041_backups.sql",
     "0042_schema_versions.sql",
     "0043_packages.sql",
+    "0045_hosts.sql",
 ];
 
 /// Steps of `metrics.db`.

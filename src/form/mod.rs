@@ -48,6 +48,13 @@ impl Input {
         self.values.remove(name)
     }
 
+    /// What is sent as `alias` is `name`, unless that is sent, too.
+    pub fn known_as(&mut self, alias: &'static str, name: &'static str) {
+        if let Some(value) = self.take(alias) {
+            self.values.entry(name).or_insert(value);
+        }
+    }
+
     /// Records a mistake.
     pub fn wrong(&mut self, field: &'static str, code: &'static str, message: impl Into<String>) {
         self.errors.push(Field {

@@ -420,6 +420,7 @@ fn specimen(house: &House, path: &str) -> String {
             json!({ "login": "anna", "role": "operator", "email": "anna@example.org" }),
         ),
         "/api/servers" => make(list, server("web-1", 9)),
+        "/api/hosts" => make(list, server("host-1", 9)),
         "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
         "/api/upstreams" => make(
             list,
