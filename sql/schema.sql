@@ -262,6 +262,14 @@ CREATE TABLE exporter (
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE group_members (
+  group_id  INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  PRIMARY KEY (group_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_members_server ON group_members (server_id);
+
 CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
@@ -274,7 +282,7 @@ CREATE TABLE groups (
   notes      TEXT    NOT NULL DEFAULT '',
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
-  updated_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL, rule TEXT NOT NULL DEFAULT '',
   UNIQUE (kind, name)
 ) STRICT;
 

@@ -102,6 +102,7 @@ pub const STATE: &[Step] = steps![
     "0042_schema_versions.sql",
     "0043_packages.sql",
     "0045_hosts.sql",
+    "0046_host_groups.sql",
 ];
 
 /// Steps of `metrics.db`.

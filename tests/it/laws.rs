@@ -629,6 +629,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ),
     ("tests/it/sitewatch.rs", 1, "a web server that never answers"),
     ("tests/it/ssh.rs", 1, "children of other tests may be ending just now"),
+    (
+        "tests/lab/airgap.rs",
+        1,
+        "what runs now and then runs after a start, and then says how it is",
+    ),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),
     (
         "tests/lab/own_network.rs",
