@@ -262,6 +262,14 @@ CREATE TABLE exporter (
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE group_members (
+  group_id  INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  PRIMARY KEY (group_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_members_server ON group_members (server_id);
+
 CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
@@ -274,9 +282,26 @@ CREATE TABLE groups (
   notes      TEXT    NOT NULL DEFAULT '',
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
-  updated_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL, rule TEXT NOT NULL DEFAULT '',
   UNIQUE (kind, name)
 ) STRICT;
+
+CREATE TABLE host_checks (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  first_at   INTEGER NOT NULL,                -- this result was seen from
+  last_at    INTEGER NOT NULL,                -- to
+  count      INTEGER NOT NULL DEFAULT 1,      -- how often in a row
+  status     TEXT    NOT NULL CHECK (status IN ('up', 'down', 'unknown')),
+  method     TEXT    NOT NULL CHECK (method IN ('ping', 'tcp', 'ssh')),
+  code       TEXT    NOT NULL DEFAULT '',     -- why it is not up
+  say        TEXT    NOT NULL DEFAULT '',     -- the same as a sentence
+  latency    REAL,                            -- ms, of the last look; NULL: it did not answer
+  latency_min REAL,
+  latency_max REAL
+) STRICT;
+
+CREATE INDEX host_checks_server ON host_checks (server_id, id);
 
 CREATE TABLE invites (
   user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
@@ -538,7 +563,8 @@ CREATE TABLE servers (
 ) VIRTUAL, state_since INTEGER NOT NULL GENERATED ALWAYS AS (
   CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
   ELSE max(status_since, alerts_since) END
-) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle'))) STRICT;
+) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle')), environment TEXT NOT NULL DEFAULT '', os_type TEXT NOT NULL DEFAULT '', check_method TEXT NOT NULL DEFAULT 'none'
+  CHECK (check_method IN ('none', 'ping', 'tcp', 'ssh'))) STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,

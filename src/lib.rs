@@ -9,6 +9,7 @@
 pub mod base;
 pub mod lang;
 pub mod form;
+pub mod rule;
 pub mod db;
 pub mod events;
 pub mod vault;

@@ -98,7 +98,7 @@ impl Place {
         let path = path.trim_start_matches('/');
         let mut parts = path.strip_prefix("api/").unwrap_or(path).split('/');
         let kind = match parts.next() {
-            Some("servers") => "server",
+            Some("servers" | "hosts") => "server",
             Some("domains") => "domain",
             Some("groups") => "group",
             Some("tasks") => "task",

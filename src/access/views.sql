@@ -18,11 +18,14 @@ CREATE TEMP VIEW everything AS SELECT "right" FROM granted WHERE scope = 'all';
 CREATE TEMP VIEW servers AS SELECT * FROM main.servers WHERE 'servers:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'servers:read' AND r.type = 'server');
 CREATE TEMP VIEW server_tags AS SELECT * FROM main.server_tags WHERE server_id IN (SELECT id FROM temp.servers);
+CREATE TEMP VIEW host_checks AS SELECT * FROM main.host_checks WHERE server_id IN (SELECT id FROM temp.servers);
 CREATE TEMP VIEW domains AS SELECT * FROM main.domains WHERE 'domains:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'domains:read' AND r.type = 'domain');
 CREATE TEMP VIEW domain_sites AS SELECT * FROM main.domain_sites WHERE domain_id IN (SELECT id FROM temp.domains);
 CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE 'groups:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group');
+CREATE TEMP VIEW group_members AS SELECT * FROM main.group_members WHERE group_id IN (SELECT id FROM temp.groups)
+  AND server_id IN (SELECT id FROM temp.servers);
 CREATE TEMP VIEW upstreams AS SELECT * FROM main.upstreams WHERE 'upstreams:read' IN everything;
 CREATE TEMP VIEW certificates AS SELECT * FROM main.certificates WHERE 'certificates:read' IN everything;
 CREATE TEMP VIEW tasks AS SELECT * FROM main.tasks WHERE 'tasks:read' IN everything

@@ -301,6 +301,23 @@ pub fn connect_unix(path: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     Ok(stream)
 }
 
+/// A socket for echo requests of ICMP, which the kernel lets the groups of `net.ipv4.ping_group_range` have. Its ends are
+/// those of a UDP socket; the kernel writes identifier and checksum.
+pub fn ping_socket(is_ipv6: bool) -> io::Result<std::net::UdpSocket> {
+    use std::os::fd::FromRawFd;
+    let (family, protocol) = match is_ipv6 {
+        true => (libc::AF_INET6, libc::IPPROTO_ICMPV6),
+        false => (libc::AF_INET, libc::IPPROTO_ICMP),
+    };
+    // SAFETY: plain integers; the new descriptor is checked and not owned elsewhere.
+    unsafe {
+        match libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, protocol) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(std::net::UdpSocket::from_raw_fd(fd)),
+        }
+    }
+}
+
 /// Is this descriptor a terminal?
 pub fn is_tty(fd: &impl AsRawFd) -> bool {
     // SAFETY: plain integer.

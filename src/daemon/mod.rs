@@ -34,6 +34,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::house::backups::FEATURE,
     &features::house::schedules::FEATURE,
     &features::fleet::servers::FEATURE,
+    &features::fleet::hosts::FEATURE,
     &features::fleet::groups::FEATURE,
     &features::fleet::metrics::FEATURE,
     &features::proxy::upstreams::FEATURE,

@@ -101,6 +101,8 @@ pub const STATE: &[Step] = steps![
     "0041_backups.sql",
     "0042_schema_versions.sql",
     "0043_packages.sql",
+    "0045_hosts.sql",
+    "0046_host_groups.sql",
     "0050_secrets.sql",
 ];
 

@@ -48,6 +48,13 @@ impl Input {
         self.values.remove(name)
     }
 
+    /// What is sent as `alias` is `name`, unless that is sent, too.
+    pub fn known_as(&mut self, alias: &'static str, name: &'static str) {
+        if let Some(value) = self.take(alias) {
+            self.values.entry(name).or_insert(value);
+        }
+    }
+
     /// Records a mistake.
     pub fn wrong(&mut self, field: &'static str, code: &'static str, message: impl Into<String>) {
         self.errors.push(Field {
@@ -261,6 +268,24 @@ impl Input {
             }
         }
         Some(ids)
+    }
+
+    /// A JSON object that the caller reads itself, or its text; `Some(None)` (`null` or an empty text) is none.
+    pub fn object(&mut self, name: &'static str) -> Option<Option<Map<String, Value>>> {
+        let Type::Object = self.row(name).kind else {
+            mistyped(name)
+        };
+        let read = match self.take(name)? {
+            Value::Null => return Some(None),
+            Value::String(text) if text.is_empty() => return Some(None),
+            Value::String(text) => serde_json::from_str(&text).ok(),
+            Value::Object(object) => Some(object),
+            _ => None,
+        };
+        if read.is_none() {
+            self.wrong(name, "not_an_object", format!("{name} is a JSON object, or null."));
+        }
+        read.map(Some)
     }
 
     /// A list that the caller reads itself.

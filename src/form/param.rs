@@ -85,6 +85,8 @@ pub enum Kind {
         /// Each, in bytes.
         bytes_max: usize,
     },
+    /// A JSON object that the feature reads by itself, or its text; `null` or an empty text is none.
+    Object,
     /// Things that the feature reads by itself, of this type.
     Items {
         /// Limit.
@@ -174,6 +176,11 @@ pub const fn items(name: &'static str, count_max: usize, of: &'static Shape, doc
     param(name, Kind::Items { count_max, of }, doc)
 }
 
+/// A row of [`Kind::Object`].
+pub const fn object(name: &'static str, doc: &'static str) -> Param {
+    param(name, Kind::Object, doc)
+}
+
 impl Param {
     /// Marks it as required for a new object.
     pub const fn required(self) -> Param {
@@ -235,6 +242,7 @@ impl fmt::Display for Kind {
             Kind::Links { count_max } => write!(f, "up to {count_max} ids"),
             Kind::Words { count_max, bytes_max } => write!(f, "up to {count_max} words of {bytes_max} bytes"),
             Kind::List { count_max, bytes_max } => write!(f, "up to {count_max} texts of {bytes_max} bytes"),
+            Kind::Object => f.write_str("object | null"),
             Kind::Items { count_max, of } => write!(f, "up to {count_max} of {of}"),
         }
     }

@@ -225,6 +225,7 @@ fn value(param: &Param) -> Value {
         Kind::Link => json!(1),
         Kind::Links { .. } => json!([1]),
         Kind::Words { .. } | Kind::List { .. } | Kind::Items { .. } => json!([]),
+        Kind::Object => json!({}),
         Kind::Name => json!("example"),
         Kind::Text { .. } | Kind::Secret { .. } => json!("…"),
     };
@@ -299,6 +300,7 @@ fn input(kind: Kind) -> Value {
         Kind::Links { count_max } => json!({ "type": "array", "maxItems": count_max, "items": schema(&Shape::Id) }),
         Kind::List { count_max, bytes_max } => texts(count_max, bytes_max),
         Kind::Words { count_max, bytes_max } => json!({ "anyOf": [texts(count_max, bytes_max), { "type": "string" }] }),
+        Kind::Object => json!({ "type": ["object", "null"] }),
         Kind::Items { count_max, of } => json!({ "type": "array", "maxItems": count_max, "items": schema(of) }),
     }
 }

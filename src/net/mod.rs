@@ -11,6 +11,7 @@ pub mod x509;
 pub mod own_certificate;
 pub mod tls;
 pub mod dial;
+pub mod ping;
 pub mod tls_probe;
 pub mod answer;
 pub mod get;

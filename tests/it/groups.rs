@@ -23,7 +23,7 @@ fn a_group_is_added_renamed_and_removed() {
         (&shops["kind"], &shops["counts"]),
         (
             &json!("domain"),
-            &json!({ "domains": 0, "tls": 0, "plain": 0, "failing": 0 })
+            &json!({ "domains": 0, "tls": 0, "plain": 0, "failing": 0, "hosts": 0 })
         )
     );
     let twin = admin.post("/api/groups", &json!({ "name": "Магазины" }));
@@ -76,7 +76,7 @@ fn the_counters_tell_what_is_in_a_group_and_what_needs_somebody() {
     let counted = admin.get(&at(&shops)).is(200);
     assert_eq!(
         counted["counts"],
-        json!({ "domains": 3, "tls": 2, "plain": 1, "failing": 1 })
+        json!({ "domains": 3, "tls": 2, "plain": 1, "failing": 1, "hosts": 0 })
     );
     assert_eq!(admin.get(&at(&other)).is(200)["counts"]["domains"], 0);
     // Its domains stay, and say that they are in no group.
@@ -139,4 +139,177 @@ fn who_may_only_look_changes_nothing() {
         answer.fails(403, "forbidden");
     }
     assert_eq!(house.admin().get(&at(&made)).is(200), made);
+}
+
+/// Ids of the servers of a group.
+fn members(admin: &Client, at: &str) -> Vec<i64> {
+    let shown = admin.get(at).is(200);
+    let ids = shown["server_ids"].as_array().unwrap();
+    assert_eq!(shown["counts"]["hosts"], ids.len(), "{shown}");
+    ids.iter().map(|id| id.as_i64().unwrap()).collect()
+}
+
+fn host(admin: &Client, name: &str, tags: &[&str], environment: &str) -> i64 {
+    let mut wanted = server(name, 9);
+    wanted["tags"] = json!(tags);
+    wanted["environment"] = json!(environment);
+    admin.post("/api/hosts", &wanted).is(201)["id"].as_i64().unwrap()
+}
+
+#[test]
+fn a_group_of_hosts_has_the_servers_that_are_said() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let (a, b) = (host(&admin, "web-1", &[], ""), host(&admin, "web-2", &[], ""));
+    let made = admin
+        .post("/api/groups", &json!({ "name": "web", "hosts": [b, a] }))
+        .is(201);
+    assert_eq!((&made["kind"], &made["type"]), (&json!("host"), &json!("static")));
+    let group = at(&made);
+    assert_eq!(members(&admin, &group), [a, b]);
+    let same = admin.get(&group).is(200);
+    assert_eq!(admin.put(&group, &same).is(200)["server_ids"], json!([a, b]));
+    admin.patch(&group, &json!({ "server_ids": [b] })).is(200);
+    assert_eq!(members(&admin, &group), [b]);
+    let unknown = admin.patch(&group, &json!({ "server_ids": [b, 999] }));
+    unknown.is(422);
+    assert_eq!(
+        (unknown.wrong_fields(), members(&admin, &group)),
+        (vec!["server_ids".to_string()], vec![b])
+    );
+    // Nothing is found here, so a recalculation changes nothing; of domains there is none.
+    let told = admin.post(&format!("{group}/recalculate"), &json!({})).is(200);
+    assert_eq!(told, json!({ "added": [], "removed": [], "total": 1 }));
+    let domains = at(&add(&admin, "shops"));
+    admin
+        .post(&format!("{domains}/recalculate"), &json!({}))
+        .fails(409, "group_of_domains");
+    assert_eq!(admin.patch(&domains, &json!({ "server_ids": [a] })).status, 422);
+    // A deleted server is in no group, and a deleted group takes no server with it.
+    admin.delete(&format!("/api/hosts/{b}")).is(204);
+    assert_eq!(members(&admin, &group), Vec::<i64>::new());
+    admin.patch(&group, &json!({ "server_ids": [a] })).is(200);
+    admin.delete(&group).is(200);
+    admin.get(&format!("/api/hosts/{a}")).is(200);
+}
+
+#[test]
+fn a_group_by_rule_finds_its_members_and_keeps_finding_them() {
+    let house = House::new();
+    let admin = house.admin();
+    let (a, b) = (
+        host(&admin, "web-1", &["Web"], "prod"),
+        host(&admin, "web-2", &["web"], "stage"),
+    );
+    let db = host(&admin, "db-1", &["db"], "prod");
+    let is = |field: &str, op: &str, value: Value| json!({ "field": field, "op": op, "value": value });
+    let web = is("tags", "contains", json!("web"));
+    let prod = json!({ "all": [web, is("environment", "eq", json!("prod"))] });
+    let looked = admin.post("/api/groups/preview", &json!({ "rule": web })).is(200);
+    assert_eq!(
+        looked,
+        json!({ "items": [{ "id": a, "name": "web-1" }, { "id": b, "name": "web-2" }], "total": 2 })
+    );
+    let made = admin
+        .post("/api/groups", &json!({ "name": "web in prod", "rule_json": prod }))
+        .is(201);
+    assert_eq!(
+        (&made["kind"], &made["type"], &made["rule"]),
+        (&json!("host"), &json!("dynamic"), &prod)
+    );
+    let group = at(&made);
+    assert_eq!(members(&admin, &group), [a]);
+    assert_eq!(admin.put(&group, &made).is(200)["rule"], prod);
+    // A server that is changed, or new, comes in or goes out by itself.
+    let comes = |ids: &[i64]| {
+        eventually("the rule is followed", || {
+            (members(&admin, &group) == ids).then_some(())
+        })
+    };
+    admin
+        .patch(&format!("/api/hosts/{b}"), &json!({ "environment": "prod" }))
+        .is(200);
+    comes(&[a, b]);
+    admin
+        .patch(&format!("/api/servers/{a}"), &json!({ "tags": [] }))
+        .is(200);
+    comes(&[b]);
+    let new = host(&admin, "web-3", &["web"], "prod");
+    comes(&[b, new]);
+    // What is found out about servers is asked for, too.
+    house
+        .database("lamplighter.db")
+        .execute(
+            "UPDATE servers SET facts = '{\"os\":\"debian 12\"}' WHERE id = ?1",
+            [db],
+        )
+        .unwrap();
+    admin
+        .patch(&group, &json!({ "rule": is("facts.os", "glob", json!("debian *")) }))
+        .is(200);
+    assert_eq!(members(&admin, &group), [db]);
+    house
+        .database("lamplighter.db")
+        .execute("UPDATE servers SET facts = '{\"os\":\"debian 12\"}' WHERE id = ?1", [a])
+        .unwrap();
+    let told = admin.post(&format!("{group}/recalculate"), &json!({})).is(200);
+    assert_eq!(told, json!({ "added": [a], "removed": [], "total": 2 }));
+    // A group that is made static keeps whom it has.
+    admin.patch(&group, &json!({ "type": "static" })).is(200);
+    assert_eq!(members(&admin, &group), [a, db]);
+}
+
+#[test]
+fn a_bad_rule_is_refused_and_says_why() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let good = json!({ "field": "name", "op": "prefix", "value": "web" });
+    let deep = (0..5).fold(good.clone(), |rule, _| json!({ "not": rule }));
+    for bad in [
+        json!({ "field": "password", "op": "exists" }),
+        json!({ "field": "name", "op": "regex", "value": "^(a+)+$" }),
+        json!({ "any": [] }),
+        json!("{"),
+        json!([good]),
+        deep,
+    ] {
+        for (path, body) in [
+            ("/api/groups", json!({ "name": "x", "rule": bad })),
+            ("/api/groups/preview", json!({ "rule": bad })),
+        ] {
+            let answer = admin.post(path, &body);
+            answer.is(422);
+            assert_eq!(answer.wrong_fields(), ["rule"], "{path} {bad}");
+        }
+    }
+    for bad in [
+        json!({ "name": "x", "type": "dynamic" }),
+        json!({ "name": "x", "type": "static", "rule": good }),
+        json!({ "name": "x", "kind": "domain", "rule": good }),
+        json!({ "name": "x", "server_ids": [999] }),
+    ] {
+        assert_eq!(admin.post("/api/groups", &bad).status, 422, "{bad}");
+    }
+}
+
+#[test]
+fn whoever_may_not_read_servers_asks_for_none_by_a_rule() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    host(&admin, "web-1", &["web"], "");
+    let made = admin.post(
+        "/api/tokens",
+        &json!({ "name": "groups", "scopes": ["groups:edit", "groups:read"] }),
+    );
+    let token = made.is(201)["token"].as_str().unwrap().to_string();
+    let program = house.client().by(Who::Bearer(token));
+    let rule = json!({ "field": "name", "op": "prefix", "value": "web" });
+    program.post("/api/groups/preview", &json!({ "rule": rule })).is(403);
+    program
+        .post("/api/groups", &json!({ "name": "x", "rule": rule }))
+        .is(403);
+    program
+        .post("/api/groups", &json!({ "name": "x", "server_ids": [1] }))
+        .is(403);
+    program.post("/api/groups", &json!({ "name": "x" })).is(201);
 }

@@ -425,6 +425,7 @@ fn specimen(house: &House, path: &str) -> String {
             json!({ "name": "replica", "type": "token", "generate": "words", "tags": ["db"], "notes": "of the database",
                 "expires_at": "2999-01-02T03:04", "rotation_interval_s": 86_400 }),
         ),
+        "/api/hosts" => make(list, server("host-1", 9)),
         "/api/groups" => make(list, json!({ "name": "shops", "notes": "all" })),
         "/api/upstreams" => make(
             list,

@@ -33,6 +33,7 @@ mod docs;
 mod groups;
 mod guard;
 mod health;
+mod hosts;
 mod keys;
 mod kept;
 mod laws;

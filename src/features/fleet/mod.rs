@@ -2,5 +2,6 @@
 
 pub mod latest;
 pub mod servers;
+pub mod hosts;
 pub mod groups;
 pub mod metrics;

@@ -1,12 +1,14 @@
 //! The groups' JSON API.
 
-use super::model::{self, Fields, KINDS};
+use super::known::parse;
+use super::members;
+use super::model::{self, Fields, KINDS, RULE};
 use super::{Counts, Filter, Group};
 use crate::access::Allowed;
-use crate::access::right::{Edit, Groups, Read, may};
+use crate::access::right::{Edit, Groups, Read, Servers, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::Result;
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::form::Input;
@@ -14,6 +16,7 @@ use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
+use serde_json::{Map, Value};
 
 /// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
@@ -30,6 +33,12 @@ pub const ROUTES: &[Route] = &[
     route(Patch, "/api/groups/{id}", may(Edit, Groups), change)
         .takes(model::PARAMS)
         .gives::<View>(),
+    route(Post, "/api/groups/preview", may(Edit, Groups), preview)
+        .takes(PREVIEW)
+        .gives::<List<Found>>(),
+    route(Post, "/api/groups/{id}/recalculate", may(Edit, Groups), recalculate)
+        .takes(&[])
+        .gives::<Changed>(),
     route(Delete, "/api/groups/{id}", may(Edit, Groups), remove).gives::<Freed>(),
 ];
 
@@ -47,6 +56,14 @@ described! {
         kind: &'static str,
         name: &'a str,
         notes: &'a str,
+        /// Of hosts: whether its members are said or found.
+        #[serde(rename = "type")]
+        type_name: &'static str,
+        /// Of hosts, when they are found.
+        rule: Option<&'a Map<String, Value>>,
+        /// Of hosts: its servers; not in lists.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        server_ids: Option<&'a [i64]>,
         counts: Counts,
         revision: i64,
         created_at: String,
@@ -61,6 +78,9 @@ pub fn view(g: &Group) -> View<'_> {
         kind: g.fields.kind,
         name: &g.fields.name,
         notes: &g.fields.notes,
+        type_name: g.fields.type_name(),
+        rule: g.fields.rule.as_ref(),
+        server_ids: Some(&g.fields.members),
         counts: g.counts,
         revision: g.revision,
         created_at: rfc3339(g.created_at),
@@ -77,7 +97,11 @@ fn list(ctx: &Ctx) -> Result<Reply> {
         offset,
     };
     let (rows, total) = ctx.app.db.read(|conn| super::list(conn, &filter))?;
-    let items: Vec<_> = rows.iter().map(view).collect();
+    let without_members = |group| View {
+        server_ids: None,
+        ..view(group)
+    };
+    let items: Vec<_> = rows.iter().map(without_members).collect();
     Reply::json(&List { items, total })
 }
 
@@ -141,6 +165,71 @@ pub fn save(
         let valid = model::read(input, base(&old), false)?;
         super::update(app, tx, &old, &valid, by)?;
         super::get(tx, id)
+    })
+}
+
+const PREVIEW: &[Param] = &[RULE.required()];
+
+/// Most servers of a preview.
+const PREVIEW_MAX: usize = 100;
+
+described! {
+    /// A server that a rule finds.
+    struct Found {
+        id: i64,
+        name: String,
+    }
+
+    /// What a recalculation has changed: ids of servers.
+    struct Changed {
+        added: Vec<i64>,
+        removed: Vec<i64>,
+        /// Members now.
+        total: i64,
+    }
+}
+
+/// The first servers by name that a rule would find, of those that the caller may see.
+fn preview(ctx: &Ctx) -> Result<Reply> {
+    let mut input = ctx.input()?;
+    let rule = input.object("rule").flatten().map(|rule| parse(&rule));
+    match &rule {
+        Some(Err(say)) => input.wrong("rule", "bad_rule", say),
+        None if !input.has_error("rule") => input.wrong("rule", "required", "Give a rule."),
+        _ => {}
+    }
+    input.finish(&[])?;
+    ctx.allowed(Edit, Groups)?.also(Read, Servers)?;
+    let Some(Ok(rule)) = rule else {
+        return Err(Error::internal("a rule that was checked"));
+    };
+    let found = (ctx.app.db).read(|conn| members::matching(ctx.app, conn, &rule, None))?;
+    let total = found.len() as i64;
+    let items = found.into_iter().take(PREVIEW_MAX).map(|(id, name)| Found { id, name });
+    Reply::json(&List {
+        items: items.collect::<Vec<_>>(),
+        total,
+    })
+}
+
+fn recalculate(ctx: &Ctx) -> Result<Reply> {
+    ctx.input()?.finish(&[])?;
+    let id = ctx.id(0, "group")?;
+    ctx.allowed(Edit, Groups)?.also(Read, Servers)?;
+    let change = ctx.app.db.write(|tx| {
+        let group = super::get(tx, id)?;
+        if group.fields.kind != KINDS[1] {
+            let say = "This is a group of domains: it has no rule, and nothing to recalculate.";
+            return Err(Error::new(Kind::Conflict, "group_of_domains", say));
+        }
+        let rule = group.fields.rule.as_ref().map(parse).transpose();
+        let rule = rule.map_err(|say| Error::new(Kind::Conflict, "group_rule_unreadable", say))?;
+        members::store(ctx.app, tx, id, rule.as_ref(), &group.fields.members)
+    })?;
+    Reply::json(&Changed {
+        added: change.added,
+        removed: change.removed,
+        total: change.total,
     })
 }
 

@@ -1,8 +1,11 @@
-//! Groups of domains, for lists and bulk work. Deleting a group deletes nothing that was in it.
+//! Groups of domains, for lists and bulk work, and of hosts, whose members are said or found by a rule ([`crate::rule`]).
+//! Deleting a group deletes nothing that was in it.
 
 mod events;
+mod known;
 mod model;
 mod queries;
+mod members;
 mod section;
 mod api;
 mod pages;
@@ -37,6 +40,8 @@ pub const FEATURE: Feature = Feature {
     menu: MENU,
     search: SEARCH,
     targets: &[TARGET],
+    periodic: members::PERIODIC,
+    react: Some(members::react),
     ..Feature::named("groups")
 };
 
@@ -112,6 +117,8 @@ described! {
         pub plain: i64,
         /// With a certificate, name server or site that needs attention.
         pub failing: i64,
+        /// Number of servers.
+        pub hosts: i64,
     }
 }
 
@@ -138,6 +145,9 @@ pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
 /// Adds a group. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<Id<id::Group>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
+    if valid.rule.is_some() || !valid.fields.members.is_empty() {
+        store_members(app, tx, id, valid, by)?;
+    }
     let (what, name) = (("group.create", "group.created"), &*valid.fields.name);
     note(app, tx, by, what, (id, name), &Snapshot::none())?;
     Ok(id)
@@ -151,8 +161,17 @@ pub fn update(app: &App, tx: &Tx, old: &Group, valid: &Valid, by: Allowed<Edit, 
     }
     let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
+    if (&valid.fields.rule, &valid.fields.members) != (&old.fields.rule, &old.fields.members) {
+        store_members(app, tx, old.id, valid, by)?;
+    }
     let (what, name) = (("group.update", "group.changed"), &*valid.fields.name);
     note(app, tx, by, what, (old.id, name), &before)
+}
+
+/// Whoever says which servers are in a group, or asks for it by a rule, may also read them all.
+fn store_members(app: &App, tx: &Tx, id: Id<id::Group>, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<()> {
+    by.also(right::Read, right::Servers)?;
+    members::store(app, tx, id, valid.rule.as_ref(), &valid.fields.members).map(drop)
 }
 
 /// Deletes a group. Returns the number of domains that were in it.

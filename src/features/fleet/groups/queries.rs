@@ -1,5 +1,6 @@
 //! SQL of the groups.
 
+use super::known::Known;
 use super::model::{Fields, KINDS};
 use super::{Counts, Group};
 use crate::base::clock::Ms;
@@ -13,7 +14,8 @@ const COLUMNS: &str = "g.id, g.kind, g.name, g.notes, g.revision, g.created_at, 
     coalesce(sum(d.ssl), 0),
     coalesce(sum(d.cert_state IN ('urgent', 'bad') OR d.ns_state IN ('mismatch', 'error')
       OR d.answer_state NOT IN ('unknown', 'ok') OR EXISTS (SELECT 1
-      FROM main.domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0)";
+      FROM main.domain_sites s WHERE s.domain_id = d.id AND s.state IN ('failed', 'drifted'))), 0),
+    g.rule, (SELECT count(*) FROM group_members m WHERE m.group_id = g.id)";
 
 const FROM: &str = "groups g LEFT JOIN main.domains d ON d.group_id = g.id";
 
@@ -26,12 +28,15 @@ fn read(r: &Row) -> rusqlite::Result<Group> {
             kind: KINDS.into_iter().find(|k| *k == kind).unwrap_or(KINDS[0]),
             name: r.get(2)?,
             notes: r.get(3)?,
+            rule: serde_json::from_str(r.get_ref(10)?.as_str()?).ok(), // an empty text: none
+            members: Vec::new(),
         },
         counts: Counts {
             domains,
             tls,
             plain: domains - tls,
             failing: r.get(9)?,
+            hosts: r.get(11)?,
         },
         revision: r.get(4)?,
         created_at: r.get(5)?,
@@ -41,7 +46,79 @@ fn read(r: &Row) -> rusqlite::Result<Group> {
 
 pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Option<Group>> {
     let mut statement = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE g.id = ?1 GROUP BY g.id"))?;
-    Ok(statement.query_row([id.get()], read).optional()?)
+    let Some(mut group) = statement.query_row([id.get()], read).optional()? else {
+        return Ok(None);
+    };
+    group.fields.members = members(conn, id)?;
+    Ok(Some(group))
+}
+
+/// Ids of the servers in a group, in order.
+pub fn members(conn: &Conn, id: Id<id::Group>) -> Result<Vec<i64>> {
+    let mut statement =
+        conn.prepare_cached("SELECT server_id FROM group_members WHERE group_id = ?1 ORDER BY server_id")?;
+    Ok(statement
+        .query_map([id.get()], |r| r.get(0))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Puts servers into a group. Gives how many of them exist.
+pub fn add_members(conn: &Conn, id: Id<id::Group>, servers: &[i64]) -> Result<usize> {
+    let servers = serde_json::json!(servers).to_string();
+    conn.prepare_cached(
+        "INSERT OR IGNORE INTO group_members (group_id, server_id)
+         SELECT ?1, s.id FROM servers s WHERE s.id IN (SELECT value FROM json_each(?2))",
+    )?
+    .execute(params![id.get(), servers])
+    .map_err(Error::from)
+}
+
+/// Takes servers out of a group.
+pub fn remove_members(conn: &Conn, id: Id<id::Group>, servers: &[i64]) -> Result<()> {
+    let servers = serde_json::json!(servers).to_string();
+    conn.prepare_cached(
+        "DELETE FROM group_members WHERE group_id = ?1 AND server_id IN (SELECT value FROM json_each(?2))",
+    )?
+    .execute(params![id.get(), servers])?;
+    Ok(())
+}
+
+/// Ids and rules of all groups that have one.
+pub fn rules(conn: &Conn) -> Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare_cached("SELECT id, rule FROM groups WHERE rule <> '' ORDER BY id")?;
+    Ok(statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
+/// Passes on what rules may ask of every server, by name, or of a single one.
+pub fn each_known(conn: &Conn, only: Option<i64>, mut each: impl FnMut(Known)) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "SELECT s.id, s.name, s.host, s.ssh_port, s.username, s.description, s.tags, s.environment, s.os_type,
+           s.check_method, s.state, s.glances_api, s.facts,
+           (SELECT c.status FROM host_checks c WHERE c.server_id = s.id ORDER BY c.id DESC LIMIT 1)
+         FROM servers s WHERE ?1 IS NULL OR s.id = ?1 ORDER BY s.name, s.id",
+    )?;
+    let mut rows = statement.query([only])?;
+    while let Some(r) = rows.next()? {
+        each(Known {
+            id: r.get(0)?,
+            name: r.get(1)?,
+            host: r.get(2)?,
+            port: r.get(3)?,
+            username: r.get(4)?,
+            description: r.get(5)?,
+            tags: serde_json::from_str(r.get_ref(6)?.as_str().unwrap_or_default()).unwrap_or_default(),
+            environment: r.get(7)?,
+            os_type: r.get(8)?,
+            check_method: r.get(9)?,
+            state: r.get(10)?,
+            glances: r.get::<_, Option<i64>>(11)?.map(|api| api as f64),
+            facts: r.get(12)?,
+            status: r.get(13)?,
+        });
+    }
+    Ok(())
 }
 
 /// By its name, whatever the case.
@@ -88,10 +165,18 @@ fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
     )
 }
 
+/// As stored.
+fn rule(f: &Fields) -> String {
+    f.rule
+        .as_ref()
+        .map(|rule| serde_json::json!(rule).to_string())
+        .unwrap_or_default()
+}
+
 pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Group>> {
     conn.execute(
-        "INSERT INTO groups (kind, name, notes, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",
-        params![f.kind, f.name, f.notes, at],
+        "INSERT INTO groups (kind, name, notes, created_at, updated_at, rule) VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+        params![f.kind, f.name, f.notes, at, rule(f)],
     )
     .map_err(on_unique_violation(&f.name))?;
     Ok(Id::new(conn.last_insert_rowid()))
@@ -99,8 +184,8 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Group>> {
 
 pub fn update(conn: &Conn, id: Id<id::Group>, f: &Fields, at: Ms) -> Result<()> {
     conn.execute(
-        "UPDATE groups SET name = ?2, notes = ?3, updated_at = ?4, revision = revision + 1 WHERE id = ?1",
-        params![id.get(), f.name, f.notes, at],
+        "UPDATE groups SET name = ?2, notes = ?3, updated_at = ?4, rule = ?5, revision = revision + 1 WHERE id = ?1",
+        params![id.get(), f.name, f.notes, at, rule(f)],
     )
     .map_err(on_unique_violation(&f.name))?;
     Ok(())

@@ -117,6 +117,9 @@ described! {
         glances_api_version: Option<i64>,
         glances_path_seen: Option<&'a str>,
         poll_interval_s: i64,
+        environment: &'a str,
+        os_type: &'a str,
+        check_method: &'static str,
         status: &'static str,
         status_since: String,
         state: State,
@@ -188,6 +191,9 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         glances_api_version: s.glances_api,
         glances_path_seen: s.glances_path_seen.as_deref(),
         poll_interval_s: f.poll_interval_s,
+        environment: &f.environment,
+        os_type: &f.os_type,
+        check_method: f.check_method,
         status: s.availability.status,
         status_since: rfc3339(s.availability.since),
         state: s.state,
@@ -230,6 +236,7 @@ const LIST: &[Param] = &[
         "Only those that answer, or do not.",
     ),
     param::choice("state", State::WORDS, "Only in this state."),
+    param::text("environment", 64, "Only of this environment."),
     param::choice("sort", &["name", "-name"], "The order."),
 ];
 
@@ -241,6 +248,7 @@ fn filter<'a>(ctx: &Ctx<'a>) -> Result<Filter<'a>> {
         tag: ctx.param("tag"),
         status: ctx.choice("status")?,
         state: ctx.choice("state")?,
+        environment: ctx.param("environment"),
         descending: ctx.choice("sort")? == "-name",
         limit,
         offset,
@@ -270,18 +278,21 @@ fn show_server(app: &App, server: &Server) -> Result<Reply> {
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
-    let fresh = ctx.app.db.read(super::fresh)?;
-    let valid = model::read(ctx.input()?, fresh, None)?;
-    let by = ctx.allowed(Edit, Servers)?;
-    model::check_here(&valid.fields, None, by)?;
-    check_stored_key(ctx.app, None, &valid.secrets)?;
-    let server = ctx.app.db.write(|tx| {
-        let id = super::create(ctx.app, tx, &valid, by)?;
-        super::get(tx, id)
-    })?;
+    let server = add(ctx.app, ctx.input()?, ctx.allowed(Edit, Servers)?)?;
     Ok(show_server(ctx.app, &server)?
         .with_status(201)
         .header("Location", format!("/api/servers/{}", server.id)))
+}
+
+/// Reads a draft and stores it. Error: invalid fields.
+pub fn add(app: &App, input: Input, by: Allowed<Edit, Servers>) -> Result<Server> {
+    let valid = model::read(input, app.db.read(super::fresh)?, None)?;
+    model::check_here(&valid.fields, None, by)?;
+    check_stored_key(app, None, &valid.secrets)?;
+    app.db.write(|tx| {
+        let id = super::create(app, tx, &valid, by)?;
+        super::get(tx, id)
+    })
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {
@@ -358,12 +369,14 @@ pub fn check_stored_key(app: &App, id: Option<Id<id::Server>>, secrets: &model::
     }
 }
 
-const REMOVAL: &[Param] = &[param::flag(
+/// The query of a removal.
+pub const REMOVAL: &[Param] = &[param::flag(
     "forget",
     "1: it is gone for good, and the domains on it are forgotten there.",
 )];
 
-fn remove(ctx: &Ctx) -> Result<Reply> {
+/// Removes the server of this request.
+pub fn remove(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let by = ctx.allowed(Edit, Servers)?;
     let forget = ctx.flag("forget")?;

@@ -28,10 +28,11 @@ use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::{self, Action, Badge, Entry};
 
+pub use api::{REMOVAL, add, remove, save};
 pub use changes::{create, delete, fresh, serves, update};
 pub use connection::{SITES_OFF, ServerConnection};
 pub use host_key::accept_host_key;
-pub use model::Fields;
+pub use model::{CHECK_METHODS, Fields, PARAMS};
 pub use pages::{Known, known, words};
 pub use queries::{
     Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, poll_fingerprint, polled, states,

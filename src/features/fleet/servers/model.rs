@@ -80,6 +80,12 @@ pub struct Fields {
     pub packages: &'static str,
     /// Poll interval in seconds, 30 to 60 (5 and up is accepted for tests).
     pub poll_interval_s: i64,
+    /// Where it belongs: `prod`, `stage`, …; empty: nobody has said.
+    pub environment: String,
+    /// What runs there: `linux`, …; empty: nobody has said.
+    pub os_type: String,
+    /// How it is looked at beside the polls: one of [`CHECK_METHODS`].
+    pub check_method: &'static str,
 }
 
 impl Default for Fields {
@@ -104,12 +110,17 @@ impl Default for Fields {
             glances_bind: String::new(),
             packages: PACKAGES[0],
             poll_interval_s: 30,
+            environment: String::new(),
+            os_type: String::new(),
+            check_method: CHECK_METHODS[0],
         }
     }
 }
 
 /// Where the packages that a server lacks come from: its own package sources, or a bundle.
 pub const PACKAGES: [&str; 2] = ["sources", BUNDLE];
+/// How a host is looked at: not at all, by an echo request, by connecting to its SSH port, or by its SSH server's greeting.
+pub const CHECK_METHODS: [&str; 4] = ["none", "ping", "tcp", "ssh"];
 /// From the bundle of its release and architecture, over ssh: the server asks nobody else.
 const BUNDLE: &str = "bundle";
 
@@ -225,6 +236,13 @@ pub const PARAMS: &[Param] = &[
         "Where packages come from: the server's own sources, or a bundle that goes to it over ssh.",
     ),
     param::number("poll_interval_s", 5..=3600, "From poll to poll, in seconds."),
+    param::text("environment", 64, "Where it belongs.").example("\"prod\""),
+    param::text("os_type", 64, "What runs there."),
+    param::choice(
+        "check_method",
+        &CHECK_METHODS,
+        "How it is looked at once a minute, beside the polls: an echo, its SSH port, its SSH server's greeting.",
+    ),
     param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
     param::secret("ssh_key", 32 << 10, "Private key for the login."),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
@@ -258,6 +276,10 @@ pub const READ_ONLY: &[&str] = &[
     "spark_mem",
     "facts",
     "facts_at",
+    "facts_snapshot",
+    "last_check",
+    "latency_ms",
+    "error",
     "created_at",
     "updated_at",
     "has_password",
@@ -364,6 +386,9 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     }
     set(&mut f.packages, i.choice("packages"));
     set(&mut f.poll_interval_s, i.number("poll_interval_s"));
+    set(&mut f.environment, i.parse("environment", "bad_label", label));
+    set(&mut f.os_type, i.parse("os_type", "bad_label", label));
+    set(&mut f.check_method, i.choice("check_method"));
     let mut secrets = Secrets {
         password: i.secret("password"),
         ssh_key: i.secret("ssh_key"),
@@ -533,6 +558,14 @@ fn one_line(text: &str) -> std::result::Result<String, String> {
         Ok(text.into())
     } else {
         Err("A user name has at most 256 bytes on one line, without a colon.".into())
+    }
+}
+
+/// A short word for people and rules.
+fn label(text: &str) -> std::result::Result<String, String> {
+    match text.len() <= 64 && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().into()),
+        false => Err("This has at most 64 bytes on one line.".into()),
     }
 }
 

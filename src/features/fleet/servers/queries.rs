@@ -1,6 +1,6 @@
 //! SQL of the servers.
 
-use super::model::{AuthType, Fields, Has, PACKAGES};
+use super::model::{AuthType, CHECK_METHODS, Fields, Has, PACKAGES};
 use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 use crate::audit::Snapshot;
 use crate::base::clock::Ms;
@@ -18,7 +18,8 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
-    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved, s.packages";
+    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved, s.packages,
+    s.environment, s.os_type, s.check_method";
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
@@ -59,6 +60,9 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             glances_bind: r.get(52)?,
             packages: word(r.get_ref(55)?.as_str()?, &PACKAGES),
             poll_interval_s: r.get(17)?,
+            environment: r.get(56)?,
+            os_type: r.get(57)?,
+            check_method: word(r.get_ref(58)?.as_str()?, &CHECK_METHODS),
         },
         glances_profile: word(r.get_ref(16)?.as_str()?, &["unknown", "protected", "open"]),
         host_key: r.get(18)?,
@@ -82,7 +86,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
         moved: moved(r.get(53)?, r.get(54)?),
-        silenced_until: r.get(56)?,
+        silenced_until: r.get(59)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -138,6 +142,8 @@ pub struct Filter<'a> {
     pub status: &'a str,
     /// The name of a [`State`].
     pub state: &'a str,
+    /// Exact environment.
+    pub environment: &'a str,
     /// From Z to A.
     pub descending: bool,
     /// Page size.
@@ -158,6 +164,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
         when(!filter.tag.is_empty(), "EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = ?2 AND t.server_id = s.id)", "?2 IS ?2"),
         when(!filter.status.is_empty(), "s.status = ?3", "?3 IS ?3"),
         when(!filter.state.is_empty(), "s.state = ?4", "?4 IS ?4"),
+        when(!filter.environment.is_empty(), "s.environment = ?5", "?5 IS ?5"),
     ]
     .join(" AND ");
     let like = format!(
@@ -166,10 +173,13 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
     );
     let total = conn
         .prepare_cached(&format!("SELECT count(*) FROM servers s WHERE {wheres}"))?
-        .query_row(params![like, filter.tag, filter.status, filter.state], |r| r.get(0))?;
+        .query_row(
+            params![like, filter.tag, filter.status, filter.state, filter.environment],
+            |r| r.get(0),
+        )?;
     let order = if filter.descending { "DESC" } else { "ASC" };
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS}, {SILENCED} FROM {FROM} WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?5 OFFSET ?6"
+        "SELECT {COLUMNS}, {SILENCED} FROM {FROM} WHERE {wheres} ORDER BY s.name {order}, s.id LIMIT ?6 OFFSET ?7"
     ))?;
     let rows = statement
         .query_map(
@@ -178,6 +188,7 @@ pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Server>, i64)> {
                 filter.tag,
                 filter.status,
                 filter.state,
+                filter.environment,
                 filter.limit,
                 filter.offset
             ],
@@ -409,12 +420,15 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
     conn.execute(
         "INSERT INTO servers (name, host, ssh_port, username, auth_type, description, tags, public_ips, glances_scheme,
            glances_host, glances_port, glances_path, glances_auth_type, glances_username, glances_tls_pin, poll_interval_s,
-           glances_allow, glances_bind, packages, status, status_since, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, ?20, 'provisioning', ?17, ?17, ?17)",
+           glances_allow, glances_bind, packages, environment, os_type, check_method, status, status_since, created_at,
+           updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, ?20, ?21, ?22, ?23,
+           'provisioning', ?17, ?17, ?17)",
         params![
             f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags), json(&f.public_ips),
             f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type, f.glances_username,
-            f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages
+            f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages, f.environment, f.os_type,
+            f.check_method
         ],
     )
     .map_err(on_unique_violation(&f.name))?;
@@ -428,7 +442,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
-           glances_allow = ?19, glances_bind = ?20, packages = ?21,
+           glances_allow = ?19, glances_bind = ?20, packages = ?21, environment = ?22, os_type = ?23, check_method = ?24,
            addresses = CASE WHEN host = ?3 AND glances_host = ?11 THEN addresses ELSE '' END,
            moved_at = CASE WHEN host = ?3 AND glances_host = ?11 THEN moved_at END,
            revision = revision + 1, poll_revision = poll_revision + 1
@@ -436,7 +450,8 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         params![
             id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
             json(&f.public_ips), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
-            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages
+            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages,
+            f.environment, f.os_type, f.check_method
         ],
     )
     .map_err(on_unique_violation(&f.name))?;

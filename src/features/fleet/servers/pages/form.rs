@@ -54,6 +54,9 @@ fn values(f: &Fields) -> HashMap<String, String> {
         ("glances_allow", f.glances_allow.join(", ")),
         ("glances_bind", f.glances_bind.clone()),
         ("packages", f.packages.to_string()),
+        ("environment", f.environment.clone()),
+        ("os_type", f.os_type.clone()),
+        ("check_method", f.check_method.to_string()),
         ("poll_interval_s", f.poll_interval_s.to_string()),
         ("host_key", String::new()),
     ]

@@ -1,0 +1,209 @@
+//! Servers as hosts: one row under two names, and a look at each by the way it was given.
+
+use crate::common;
+
+use common::*;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+
+fn host(name: &str, port: u16, method: &str) -> Value {
+    json!({
+        "name": name, "hostname": "127.0.0.1", "port": port, "username": "root", "password": "some password",
+        "os_type": "linux", "environment": "prod", "tags": ["web"], "check_method": method,
+    })
+}
+
+fn add(admin: &Client, wanted: &Value) -> String {
+    format!("/api/hosts/{}", admin.post("/api/hosts", wanted).is(201)["id"])
+}
+
+fn look(admin: &Client, at: &str) -> Value {
+    admin.post(&format!("{at}/status-check"), &json!({})).is(200)
+}
+
+/// A port that nothing listens at.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_host_is_a_server_under_other_names() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let made = admin.post("/api/hosts", &host("web-1", 2222, "ssh"));
+    let at = made.header("location").unwrap().to_string();
+    let made = made.is(201);
+    assert!(!made.to_string().contains("some password"), "{made}");
+    let server = admin.get(&at.replace("hosts", "servers")).is(200);
+    for (ours, theirs) in [
+        ("name", "name"),
+        ("hostname", "host"),
+        ("port", "ssh_port"),
+        ("environment", "environment"),
+        ("os_type", "os_type"),
+        ("check_method", "check_method"),
+        ("tags", "tags"),
+    ] {
+        assert_eq!(made[ours], server[theirs], "{ours}");
+    }
+    assert_eq!(
+        (&made["status"], &made["last_check"], &server["status"]),
+        (&json!("unknown"), &Value::Null, &json!("provisioning"))
+    );
+    // Both names are taken, and a change by one is seen by the other.
+    let moved = admin.patch(&at, &json!({ "host": "192.0.2.7", "password": "another one" }));
+    assert_eq!(moved.is(200)["hostname"], "192.0.2.7");
+    admin
+        .post("/api/hosts", &host("web-1", 22, "tcp"))
+        .fails(409, "duplicate");
+    // `PUT` gives what is not sent its default, and leaves alone what a host does not show.
+    let before = admin.patch(&at.replace("hosts", "servers"), &json!({ "poll_interval_s": 45 }));
+    before.is(200);
+    let bare = json!({ "name": "web-1", "hostname": "192.0.2.7", "port": 2222, "username": "root" });
+    let put = admin.put(&at, &bare).is(200);
+    assert_eq!(
+        (&put["environment"], &put["check_method"]),
+        (&json!(""), &json!("none"))
+    );
+    assert_eq!(
+        admin.get(&at.replace("hosts", "servers")).is(200)["poll_interval_s"],
+        45
+    );
+    for (query, count) in [("?environment=prod", 0), ("?q=web", 1), ("?tag=web", 0), ("", 1)] {
+        assert_eq!(
+            admin.get(&format!("/api/hosts{query}")).is(200)["total"],
+            count,
+            "{query}"
+        );
+    }
+    for bad in [
+        json!({ "check_method": "http" }),
+        json!({ "environment": "a\nb" }),
+        json!({ "port": 0 }),
+    ] {
+        assert_eq!(admin.patch(&at, &bad).status, 422, "{bad}");
+    }
+    admin.delete(&at).is(204);
+    admin.get(&at.replace("hosts", "servers")).fails(404, "not_found");
+}
+
+#[test]
+fn a_look_tells_what_answers_and_how_long_it_took() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let greeter = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = greeter.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut guest in greeter.incoming().flatten() {
+            let _ = guest.write_all(b"SSH-2.0-OpenSSH_9.6\r\n"); // whoever only connects may be gone already
+        }
+    });
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = mute.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut guest in mute.incoming().flatten() {
+            let _ = guest.write_all(b"220 mail.example ESMTP\r\n"); // as above
+        }
+    });
+    for (name, port, method, by, status) in [
+        ("a", port, "tcp", "tcp", "up"),
+        ("b", port, "ssh", "ssh", "up"),
+        ("c", port, "none", "tcp", "up"),
+        ("d", closed_port(), "tcp", "tcp", "down"),
+        ("e", other, "ssh", "ssh", "down"),
+    ] {
+        let at = add(&admin, &host(name, port, method));
+        let seen = look(&admin, &at);
+        assert_eq!(
+            (&seen["status"], &seen["method"]),
+            (&json!(status), &json!(by)),
+            "{name}: {seen}"
+        );
+        assert_eq!(seen["latency_ms"].is_f64(), status == "up", "{name}: {seen}");
+        assert_eq!(seen["error"].is_null(), status == "up", "{name}: {seen}");
+        let shown = admin.get(&at).is(200);
+        assert_eq!(
+            (&shown["status"], &shown["error"]),
+            (&seen["status"], &seen["error"]),
+            "{name}"
+        );
+        // A host's own look changes nothing of the lamp.
+        let server = admin.get(&at.replace("hosts", "servers")).is(200);
+        assert_eq!(server["status"], "provisioning", "{name}");
+    }
+    // What cannot be known is not down.
+    let nameless = json!({ "hostname": "no-such-host.invalid", "password": "some password" });
+    let mut wanted = host("f", 22, "tcp");
+    wanted
+        .as_object_mut()
+        .unwrap()
+        .extend(nameless.as_object().unwrap().clone());
+    let seen = look(&admin, &add(&admin, &wanted));
+    assert_eq!(
+        (&seen["status"], &seen["latency_ms"]),
+        (&json!("unknown"), &Value::Null),
+        "{seen}"
+    );
+    // The kernel here may refuse a ping: then it says so, and the host is not called down.
+    let seen = look(&admin, &add(&admin, &host("g", 22, "ping")));
+    match seen["status"].as_str().unwrap() {
+        "up" => assert!(seen["latency_ms"].is_f64(), "{seen}"),
+        status => assert_eq!(
+            (
+                status,
+                seen["error"].as_str().unwrap().contains("Ping is not allowed here")
+            ),
+            ("unknown", true),
+            "{seen}"
+        ),
+    }
+}
+
+#[test]
+fn equal_results_are_one_row_and_another_one_begins_a_new_one() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = add(&admin, &host("web-1", listener.local_addr().unwrap().port(), "tcp"));
+    for _ in 0..3 {
+        assert_eq!(look(&admin, &at)["status"], "up");
+    }
+    drop(listener);
+    assert_eq!(look(&admin, &at)["status"], "down");
+    let history = admin.get(&format!("{at}/checks")).is(200);
+    let told: Vec<_> = history["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["status"].as_str().unwrap(), run["count"].as_i64().unwrap()))
+        .collect();
+    assert_eq!((told, &history["total"]), (vec![("down", 1), ("up", 3)], &json!(2)));
+    assert_eq!(history["items"][0]["code"], "refused");
+    let latency = &history["items"][1];
+    let ms = |name: &str| latency[name].as_f64().unwrap();
+    assert!(
+        ms("latency_min_ms") <= ms("latency_ms") && ms("latency_ms") <= ms("latency_max_ms"),
+        "{latency}"
+    );
+    admin.get("/api/hosts/999/checks").fails(404, "not_found");
+}
+
+#[test]
+fn who_has_a_method_is_looked_at_by_itself_and_the_others_are_left_alone() {
+    let mut house = House::new();
+    let admin = house.admin();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (looked_at, alone) = (
+        add(&admin, &host("web-1", port, "tcp")),
+        add(&admin, &host("web-2", port, "none")),
+    );
+    house.restart_first(true); // every job runs at start, too
+    let admin = house.admin();
+    eventually("the host was looked at", || {
+        (admin.get(&looked_at).is(200)["status"] == "up").then_some(())
+    });
+    assert_eq!(admin.get(&alone).is(200)["status"], "unknown");
+}
