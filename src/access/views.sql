@@ -11,7 +11,9 @@ CREATE TEMP VIEW reached AS
   SELECT g."right", 'domain', s.domain_id FROM granted g JOIN main.domain_sites s ON s.server_id = g.id
   WHERE g.scope = 'server' AND NOT EXISTS (
     SELECT 1 FROM main.domain_sites o WHERE o.domain_id = s.domain_id AND o.server_id NOT IN (
-      SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'));
+      SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'))
+  UNION ALL
+  SELECT g."right", 'container', c.id FROM granted g JOIN main.containers c ON c.server_id = g.id WHERE g.scope = 'server';
 
 CREATE TEMP VIEW everything AS SELECT "right" FROM granted WHERE scope = 'all';
 
@@ -21,6 +23,10 @@ CREATE TEMP VIEW server_tags AS SELECT * FROM main.server_tags WHERE server_id I
 CREATE TEMP VIEW domains AS SELECT * FROM main.domains WHERE 'domains:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'domains:read' AND r.type = 'domain');
 CREATE TEMP VIEW domain_sites AS SELECT * FROM main.domain_sites WHERE domain_id IN (SELECT id FROM temp.domains);
+CREATE TEMP VIEW containers AS SELECT * FROM main.containers WHERE 'containers:read' IN everything
+  OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
+CREATE TEMP VIEW container_engines AS SELECT * FROM main.container_engines WHERE 'containers:read' IN everything
+  OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
 CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE 'groups:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group');
 CREATE TEMP VIEW upstreams AS SELECT * FROM main.upstreams WHERE 'upstreams:read' IN everything;

@@ -37,8 +37,19 @@ pub const METRICS_DB: Database = Database {
     steps: METRICS,
 };
 
-/// All databases of the data folder: what must be private, is backed up and restored.
+/// What was said.
+pub const JOURNAL_DB: Database = Database {
+    name: "journal.db",
+    durability: Durability::Normal,
+    steps: JOURNAL,
+};
+
+/// The databases that are backed up and restored.
 pub const DATABASES: [&Database; 2] = [&STATE_DB, &METRICS_DB];
+
+/// All databases of the data folder: what must be private. The journal is not backed up: it may be larger than all others
+/// together, and a restore drops it.
+pub const ALL: [&Database; 3] = [&STATE_DB, &METRICS_DB, &JOURNAL_DB];
 
 macro_rules! steps {
     ($($file:literal),* $(,)?) => { &[$(Step { name: $file, sql: include_str!(concat!("../../sql/", $file)) }),*] };
@@ -86,11 +97,16 @@ pub const STATE: &[Step] = steps![
     "0038_silence_targets.sql",
     "0040_keyring.sql",
     "0041_backups.sql",
+    "0043_containers.sql",
 ];
 
 /// Steps of `metrics.db`.
 pub const METRICS: &[Step] = steps![
     "metrics/0001_series.sql",
     "metrics/0002_notes.sql",
-    "metrics/0003_subjects.sql"
+    "metrics/0003_subjects.sql",
+    "metrics/0004_containers.sql"
 ];
+
+/// Steps of `journal.db`.
+pub const JOURNAL: &[Step] = steps!["journal/0001_lines.sql"];

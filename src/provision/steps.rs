@@ -30,6 +30,7 @@ pub const STEPS: &[Step] = &[
     Step { id: "disks" },
     Step { id: "addresses" },
     Step { id: "software" },
+    Step { id: "engines" },
     Step { id: "system" },
     Step { id: "nginx_before" },
     Step { id: "nginx_mended" },

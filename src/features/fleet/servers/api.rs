@@ -116,6 +116,8 @@ described! {
         glances_api_version: Option<i64>,
         glances_path_seen: Option<&'a str>,
         poll_interval_s: i64,
+        /// `off`, or `auto`: its containers are looked at.
+        containers: &'static str,
         status: &'static str,
         status_since: String,
         state: State,
@@ -186,6 +188,7 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         glances_api_version: s.glances_api,
         glances_path_seen: s.glances_path_seen.as_deref(),
         poll_interval_s: f.poll_interval_s,
+        containers: f.containers,
         status: s.availability.status,
         status_since: rfc3339(s.availability.since),
         state: s.state,

@@ -15,6 +15,7 @@ use crate::db::Conn;
 use crate::events::outbox;
 use crate::provision::site::Off;
 use crate::provision::{self, Outcome, Progress, Recipe};
+use crate::ssh::forward::{Forward, Remote};
 use crate::ssh::{Auth, Target, hostkey};
 use std::time::Duration;
 
@@ -120,6 +121,11 @@ impl ServerConnection {
         [Some(first), second, self.target.sudo_password.as_ref()]
             .into_iter()
             .flatten()
+    }
+
+    /// Opens a local socket that leads to one there. Errors: those of [`crate::ssh::Ssh::forward`].
+    pub fn forward<'a>(&'a self, app: &'a App, remote: &Remote, cancel: &Cancel) -> Result<Forward<'a>> {
+        app.ssh.forward(&self.target, remote, cancel)
     }
 
     /// Runs a recipe. A changed host key raises its alert; disabled sites emit their event, whatever the result.

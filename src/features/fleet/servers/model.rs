@@ -78,7 +78,12 @@ pub struct Fields {
     pub glances_bind: String,
     /// Poll interval in seconds, 30 to 60 (5 and up is accepted for tests).
     pub poll_interval_s: i64,
+    /// Are its containers looked at: `off`, or `auto`, with whichever engine is there.
+    pub containers: &'static str,
 }
+
+/// Values of [`Fields::containers`].
+pub const CONTAINERS: [&str; 2] = ["off", "auto"];
 
 impl Default for Fields {
     fn default() -> Fields {
@@ -101,6 +106,7 @@ impl Default for Fields {
             glances_allow: Vec::new(),
             glances_bind: String::new(),
             poll_interval_s: 30,
+            containers: CONTAINERS[0],
         }
     }
 }
@@ -207,6 +213,7 @@ pub const PARAMS: &[Param] = &[
         "On which of its addresses Glances listens; `host` is the one above.",
     ),
     param::number("poll_interval_s", 5..=3600, "From poll to poll, in seconds."),
+    param::choice("containers", &CONTAINERS, "Whether its containers are looked at."),
     param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
     param::secret("ssh_key", 32 << 10, "Private key for the login."),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
@@ -345,6 +352,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
         f.glances_bind = own_address(&f.host).unwrap_or_default();
     }
     set(&mut f.poll_interval_s, i.number("poll_interval_s"));
+    set(&mut f.containers, i.choice("containers"));
     let mut secrets = Secrets {
         password: i.secret("password"),
         ssh_key: i.secret("ssh_key"),

@@ -1,6 +1,6 @@
 //! SQL of the servers.
 
-use super::model::{AuthType, Fields, Has};
+use super::model::{AuthType, CONTAINERS, Fields, Has};
 use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 use crate::audit::Snapshot;
 use crate::base::clock::Ms;
@@ -18,7 +18,8 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.facts_at, s.revision, s.created_at, s.updated_at, s.password IS NOT NULL, s.ssh_key IS NOT NULL,
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
-    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved";
+    a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved,
+    s.containers";
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
@@ -58,6 +59,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             glances_allow: strings(r.get(51)?),
             glances_bind: r.get(52)?,
             poll_interval_s: r.get(17)?,
+            containers: word(r.get_ref(55)?.as_str()?, &CONTAINERS),
         },
         glances_profile: word(r.get_ref(16)?.as_str()?, &["unknown", "protected", "open"]),
         host_key: r.get(18)?,
@@ -408,12 +410,13 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
     conn.execute(
         "INSERT INTO servers (name, host, ssh_port, username, auth_type, description, tags, public_ips, glances_scheme,
            glances_host, glances_port, glances_path, glances_auth_type, glances_username, glances_tls_pin, poll_interval_s,
-           glances_allow, glances_bind, status, status_since, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, 'provisioning', ?17, ?17, ?17)",
+           glances_allow, glances_bind, containers, status, status_since, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, ?20, 'provisioning', ?17, ?17, ?17)",
         params![
             f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags), json(&f.public_ips),
             f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type, f.glances_username,
-            f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
+            f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind,
+            f.containers
         ],
     )
     .map_err(on_unique_violation(&f.name))?;
@@ -427,7 +430,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
-           glances_allow = ?19, glances_bind = ?20,
+           glances_allow = ?19, glances_bind = ?20, containers = ?21,
            addresses = CASE WHEN host = ?3 AND glances_host = ?11 THEN addresses ELSE '' END,
            moved_at = CASE WHEN host = ?3 AND glances_host = ?11 THEN moved_at END,
            revision = revision + 1, poll_revision = poll_revision + 1
@@ -435,7 +438,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         params![
             id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
             json(&f.public_ips), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
-            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind
+            f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.containers
         ],
     )
     .map_err(on_unique_violation(&f.name))?;

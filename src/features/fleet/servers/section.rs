@@ -51,6 +51,7 @@ fn entry(f: &Fields, host_key: &str) -> Entry {
         "glances_path": f.glances_path, "glances_auth_type": f.glances_auth_type,
         "glances_username": f.glances_username, "glances_tls_pin": f.glances_tls_pin,
         "glances_allow": f.glances_allow, "glances_bind": f.glances_bind, "poll_interval_s": f.poll_interval_s,
+        "containers": f.containers,
     }));
     if !host_key.is_empty() {
         entry.insert("host_key".into(), host_key.into());

@@ -54,6 +54,7 @@ fn values(f: &Fields) -> HashMap<String, String> {
         ("glances_allow", f.glances_allow.join(", ")),
         ("glances_bind", f.glances_bind.clone()),
         ("poll_interval_s", f.poll_interval_s.to_string()),
+        ("containers", f.containers.to_string()),
         ("host_key", String::new()),
     ]
     .map(|(name, value)| (name.to_string(), value))
