@@ -16,7 +16,6 @@ use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Answer as Declared, Ctx, LIMIT, OFFSET, Route, route};
-use crate::journal::{Filter, Span};
 use crate::series::window::PERIODS;
 use crate::series::{Series, Store, Window};
 use crate::task::{NewTask, queue};
@@ -439,14 +438,4 @@ fn restart_project(ctx: &Ctx) -> Result<Reply> {
     let started = all.iter().map(|c| start(ctx, tasks::RESTART, c, &input));
     let task_ids = started.collect::<Result<_>>()?;
     Ok(Reply::json(&Started { task_ids })?.with_status(202))
-}
-
-/// The newest lines of a container.
-pub fn newest(ctx: &Ctx, c: &Container, max: usize) -> Result<Vec<crate::journal::Line>> {
-    let until = clock::mono() + clock::Duration::from_secs(3);
-    let page = ctx
-        .app
-        .journal
-        .newest(&[c.subject()], &Filter::default(), Span::default(), max, until)?;
-    Ok(page.lines.into_iter().map(|(_, line)| line).collect())
 }

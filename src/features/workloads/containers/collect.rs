@@ -400,9 +400,9 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
     let engine = Engine::at(path)?;
     engine.ask(&Ask::Ping)?;
     let version: Version = engine.read(&Ask::Version)?;
-    let info: Info = engine.read(&Ask::Info)?;
+    let info = Info::of(&engine.read(&Ask::Info)?);
     let skew = Skew::default();
-    if let Some(shown) = model::time(&info.system_time) {
+    if let Some(shown) = info.shown {
         skew.see(shown);
     }
     answers(&shared.app, server, &version, socket)?;
@@ -412,7 +412,7 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
     if cancel.is_cancelled() {
         return Ok(());
     }
-    let talk = Talk {
+    let visit = Visit {
         shared,
         server,
         engine: &engine,
@@ -423,17 +423,17 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
         running: Mutex::default(),
     };
     let done = thread::scope(|scope| {
-        let done = talk.look(scope);
+        let done = visit.look(scope);
         over.cancel();
         done
     });
-    match lock(&talk.fault).take() {
+    match lock(&visit.fault).take() {
         Some(e) if done.as_ref().is_ok_and(|()| !cancel.is_cancelled()) => Err(e),
         _ => done,
     }
 }
 
-struct Talk<'a> {
+struct Visit<'a> {
     shared: &'a Arc<Shared>,
     server: Of,
     engine: &'a Engine,
@@ -462,7 +462,7 @@ enum Course {
     Failed(Instant, Error),
 }
 
-impl<'a> Talk<'a> {
+impl<'a> Visit<'a> {
     fn fail(&self, e: Error) {
         let mut fault = lock(&self.fault);
         if !self.over.is_cancelled() {

@@ -24,26 +24,26 @@ const fn alert(
 
 /// Event kinds of containers. A dark server explains all of them.
 pub const KINDS: &[EventKind] = &[
-    alert(DIED, 40, "ERROR", "{name} ended by itself", &[RUNNING, REMOVED]),
+    alert(DIED, 60, "ERROR", "{name} ended by itself", &[RUNNING, REMOVED]),
     alert(
         OOM,
-        41,
+        61,
         "ERROR",
         "{name} was ended for want of memory",
         &[CALM, REMOVED],
     ),
-    alert(LOOPS, 42, "ERROR", "{name} ends again and again", &[CALM, REMOVED]),
-    alert(UNHEALTHY, 43, "WARNING", "{name} is unhealthy", &[HEALTHY, REMOVED]),
+    alert(LOOPS, 62, "ERROR", "{name} ends again and again", &[CALM, REMOVED]),
+    alert(UNHEALTHY, 63, "WARNING", "{name} is unhealthy", &[HEALTHY, REMOVED]),
     alert(
         SAID,
-        44,
+        64,
         "WARNING",
         "{name} says what should not be said so often",
         &[SILENT_AGAIN, REMOVED],
     ),
     alert(
         SILENT,
-        45,
+        65,
         "ERROR",
         "The container engine of {name} does not answer",
         &[ANSWERS],

@@ -30,6 +30,11 @@ impl Skew {
             .store(if skew.abs() < SKEW_MIN { 0 } else { skew }, Ordering::Relaxed);
     }
 
+    /// The server's time now, unix ns.
+    pub fn theirs(&self) -> i64 {
+        clock::now().saturating_mul(1_000_000) + self.0.load(Ordering::Relaxed)
+    }
+
     /// Our time of theirs, never in the future; both in unix ns.
     pub fn ours(&self, theirs: i64) -> i64 {
         let now = clock::now().saturating_mul(1_000_000);
@@ -73,7 +78,7 @@ pub fn follow(of: &Followed, cancel: &Cancel) -> Result<()> {
         journal.put(*subject, vec![note], Some(position.text()), cancel)?;
     }
     let mut resume = Resume::new(&position);
-    let mut stream = engine.open(&Ask::Logs(life, position.since(), of.live), cancel)?;
+    let mut stream = engine.open(&Ask::Logs(life, position.since(of.skew.theirs()), of.live), cancel)?;
     let (mut frames, mut joiner, mut ration) = (Frames::new(inspected.tty()), Joiner::default(), Ration::new());
     let mut buffer = vec![0; STEP];
     loop {

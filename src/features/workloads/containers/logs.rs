@@ -317,6 +317,16 @@ fn level(line: &Line) -> Option<&'static str> {
 }
 
 impl Answer {
+    /// Cursor for more.
+    pub fn next(&self) -> Option<String> {
+        self.next.clone()
+    }
+
+    /// Number for a stream's `after`.
+    pub fn last(&self) -> i64 {
+        self.last
+    }
+
     /// As lines of one container.
     pub fn of_one(&self) -> Lines<'_> {
         let view = |line: &'_ Line| (rfc3339(line.at / 1_000_000), line.cursor().text());

@@ -21,6 +21,8 @@ mod events;
 mod tasks;
 mod logs;
 mod api;
+mod pages;
+mod commands;
 
 use crate::feature::Feature;
 
@@ -30,6 +32,11 @@ pub use observed::CONTAINERS;
 pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
+    pages: pages::ROUTES,
+    cards: pages::CARDS,
+    panels: pages::PANELS,
+    menu: pages::MENU,
+    commands: commands::COMMANDS,
     tasks: tasks::TASKS,
     services: collect::SERVICES,
     settings: settings::SETTINGS,

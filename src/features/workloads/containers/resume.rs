@@ -74,10 +74,14 @@ impl Position {
         self.at == [At::default(); 2]
     }
 
-    /// Asked for from this time on, unix ns.
-    pub fn since(&self) -> i64 {
+    /// Asked for from this time on, unix ns, when the server's clock shows `now`: what was written after that was set back
+    /// has earlier times than what was read, so then from the start.
+    pub fn since(&self, now: i64) -> i64 {
         let last = self.at.iter().map(|at| at.stamp).max().unwrap_or(0);
-        (last - SLACK).max(0)
+        match last > now + SLACK {
+            true => 0,
+            false => (last - SLACK).max(0),
+        }
     }
 
     /// The middle of a line whose beginning was given.
@@ -162,10 +166,11 @@ mod tests {
                 position.pass(&piece(*stamp, *stderr), false);
             }
             let position = Position::parse(&position.text(), &life());
+            let now = log.last().map_or(0, |(stamp, _)| piece(*stamp, false).stamp);
             let answer = log
                 .iter()
                 .enumerate()
-                .filter(|(_, (stamp, _))| piece(*stamp, false).stamp >= position.since());
+                .filter(|(_, (stamp, _))| piece(*stamp, false).stamp >= position.since(now));
             let mut resume = Resume::new(&position);
             let new: Vec<usize> = answer
                 .filter(|(_, (stamp, stderr))| resume.judge(&piece(*stamp, *stderr)) != Verdict::Skip)
