@@ -82,12 +82,19 @@ fn the_lines_with_curl_work_as_they_stand() {
         looks.len(),
         new.len()
     );
-    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule and no API token.
+    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no API token
+    // and no container.
     let none = [
         "/api/alerts/1'",
         "/api/certificates/1'",
         "/api/schedules/1'",
         "/api/tokens/1'",
+        "/api/containers/1/NAME'",
+        "/api/containers/1/NAME/events'",
+        "/api/containers/1/NAME/stats'",
+        "/api/containers/1/NAME/logs'",
+        "/api/containers/1/NAME/log.txt'",
+        "/api/containers/1/NAME/logs/stream'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

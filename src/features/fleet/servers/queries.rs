@@ -83,7 +83,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
         moved: moved(r.get(53)?, r.get(54)?),
-        silenced_until: r.get(55)?,
+        silenced_until: r.get(56)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
