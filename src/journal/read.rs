@@ -107,6 +107,7 @@ impl Journal {
     /// What was stored after the line with this number, in the order of the numbers, at most the newest `max` of it, and
     /// whether older ones were left out.
     pub fn since(&self, subjects: &[Subject], after: i64, max: usize) -> Result<(Vec<(Subject, Line)>, bool)> {
+        self.refresh()?;
         let (mut lines, mut far) = (Vec::new(), Vec::new());
         {
             let known = self.known();
@@ -192,6 +193,7 @@ impl Journal {
         max: usize,
         until: Instant,
     ) -> Result<Page> {
+        self.refresh()?;
         let mut all: Vec<From> = subjects.iter().filter_map(|subject| self.blocks_of(*subject)).collect();
         self.db.read(|conn| {
             let mut heap = BinaryHeap::with_capacity(all.len());

@@ -7,12 +7,14 @@ use super::tail::{TOTAL_MAX, Tail};
 use super::words::Sieve;
 use crate::base::clock::{DAY, Duration, Ms};
 use crate::base::error::Result;
+use crate::base::log;
 use crate::base::parallel::lock;
 use crate::base::process::{self, Cancel};
 use crate::db::{Db, Tx};
 use crate::events::wake::Wake;
 use crate::series::Subject;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Bytes of a chunk, about.
@@ -64,6 +66,10 @@ pub struct Journal {
     writing: Mutex<Writing>,
     known: RwLock<Known>,
     wake: Wake,
+    /// Does this process store? Else what it knows is read again whenever another one has stored.
+    stores: AtomicBool,
+    /// Version of the file that is known.
+    version: AtomicI64,
 }
 
 #[derive(Default)]
@@ -156,53 +162,8 @@ struct Added {
 impl Journal {
     /// Opens the journal: reads what it knows of the file.
     pub fn open(db: Arc<Db>) -> Result<Journal> {
-        let mut known = Known::default();
-        let next = db.read(|conn| {
-            let mut rows = HashMap::new();
-            for stored in queries::sources(conn)? {
-                let Stored {
-                    row,
-                    kind,
-                    subject,
-                    mark,
-                    last_at,
-                } = stored;
-                rows.insert(row, (kind.clone(), subject));
-                let source = Source {
-                    row,
-                    mark,
-                    last_at,
-                    usage: Usage::default(),
-                    fresh: Vec::new(),
-                    tail: Tail::default(),
-                };
-                known.sources.entry(kind).or_default().insert(subject, source);
-            }
-            let sums = queries::sums(conn)?
-                .into_iter()
-                .map(|(row, lines, bytes)| (row, Usage { lines, bytes }, None));
-            let fresh = queries::all_fresh(conn)?.into_iter().map(|(row, block)| {
-                let usage = Usage {
-                    lines: block.count,
-                    bytes: block.bytes,
-                };
-                (row, usage, Some(block))
-            });
-            for (row, usage, fresh) in sums.chain(fresh) {
-                let Some((kind, subject)) = rows.get(&row) else {
-                    continue;
-                };
-                if let Some(source) = known.sources.get_mut(kind).and_then(|all| all.get_mut(subject)) {
-                    known.usage.lines += usage.lines;
-                    known.usage.bytes += usage.bytes;
-                    source.usage.lines += usage.lines;
-                    source.usage.bytes += usage.bytes;
-                    source.fresh.extend(fresh);
-                }
-            }
-            Ok(queries::newest(conn)? + 1)
-        })?;
-        known.all().for_each(|source| source.tail = Tail::new(next));
+        let version = db.version()?;
+        let (known, next) = load(&db)?;
         let writing = Writing {
             next,
             ..Writing::default()
@@ -214,12 +175,41 @@ impl Journal {
             writing: Mutex::new(writing),
             known: RwLock::new(known),
             wake: Wake::new(),
+            stores: AtomicBool::new(false),
+            version: AtomicI64::new(version),
         })
     }
 
-    /// Rings when lines were stored.
-    pub fn wake(&self) -> &Wake {
-        &self.wake
+    /// Takes up what another process has stored.
+    pub(super) fn refresh(&self) -> Result<()> {
+        if self.stores.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let version = self.db.version()?;
+        if version == self.version.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut writing = lock(&self.writing);
+        let (known, next) = load(&self.db)?;
+        *self.known_mut() = known;
+        writing.next = next;
+        self.version.store(version, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The same; what cannot be read is as it was.
+    fn refreshed(&self) {
+        if let Err(e) = self.refresh() {
+            log::warning("journal", "what was stored is not known", &[("error", &e.to_string())]);
+        }
+    }
+
+    /// Changes when lines were stored, by whichever process.
+    pub fn moved(&self) -> u64 {
+        match self.stores.load(Ordering::SeqCst) {
+            true => self.wake.count(),
+            false => self.db.version().map_or(0, i64::unsigned_abs),
+        }
     }
 
     /// Sets what is kept.
@@ -244,11 +234,13 @@ impl Journal {
 
     /// The number of the newest line; 0: there is none.
     pub fn newest_id(&self) -> i64 {
+        self.refreshed();
         lock(&self.writing).next - 1
     }
 
     /// What is stored of a subject.
     pub fn usage_of(&self, subject: Subject) -> Usage {
+        self.refreshed();
         self.known()
             .source(subject)
             .map_or_else(Usage::default, |source| source.usage)
@@ -256,6 +248,7 @@ impl Journal {
 
     /// What is stored in all.
     pub fn usage(&self) -> Usage {
+        self.refreshed();
         self.known().usage
     }
 
@@ -329,6 +322,8 @@ impl Journal {
 
     /// Stores what was handed over. Error: nothing of it is stored; it is tried again with the next call.
     pub fn commit(&self) -> Result<()> {
+        self.refresh()?;
+        self.stores.store(true, Ordering::SeqCst);
         let mut writing = lock(&self.writing);
         if writing.stuck.is_empty() {
             let mut inbox = lock(&self.inbox);
@@ -426,6 +421,58 @@ impl Journal {
     fn known_mut(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the file knows: its sources and the number of the next line.
+fn load(db: &Db) -> Result<(Known, i64)> {
+    let mut known = Known::default();
+    let next = db.read(|conn| {
+        let mut rows = HashMap::new();
+        for stored in queries::sources(conn)? {
+            let Stored {
+                row,
+                kind,
+                subject,
+                mark,
+                last_at,
+            } = stored;
+            rows.insert(row, (kind.clone(), subject));
+            let source = Source {
+                row,
+                mark,
+                last_at,
+                usage: Usage::default(),
+                fresh: Vec::new(),
+                tail: Tail::default(),
+            };
+            known.sources.entry(kind).or_default().insert(subject, source);
+        }
+        let sums = queries::sums(conn)?
+            .into_iter()
+            .map(|(row, lines, bytes)| (row, Usage { lines, bytes }, None));
+        let fresh = queries::all_fresh(conn)?.into_iter().map(|(row, block)| {
+            let usage = Usage {
+                lines: block.count,
+                bytes: block.bytes,
+            };
+            (row, usage, Some(block))
+        });
+        for (row, usage, fresh) in sums.chain(fresh) {
+            let Some((kind, subject)) = rows.get(&row) else {
+                continue;
+            };
+            if let Some(source) = known.sources.get_mut(kind).and_then(|all| all.get_mut(subject)) {
+                known.usage.lines += usage.lines;
+                known.usage.bytes += usage.bytes;
+                source.usage.lines += usage.lines;
+                source.usage.bytes += usage.bytes;
+                source.fresh.extend(fresh);
+            }
+        }
+        Ok(queries::newest(conn)? + 1)
+    })?;
+    known.all().for_each(|source| source.tail = Tail::new(next));
+    Ok((known, next))
 }
 
 fn store(tx: &Tx, writing: &Writing, known: &Known) -> Result<Done> {

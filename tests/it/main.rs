@@ -20,6 +20,7 @@ mod backups;
 mod certificates;
 mod certwatch;
 mod cli;
+mod containers;
 mod dns;
 mod domains;
 mod edge;

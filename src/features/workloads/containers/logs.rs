@@ -461,7 +461,7 @@ impl Source for Live {
     }
 
     fn moved(&self) -> u64 {
-        self.app.journal.wake().count()
+        self.app.journal.moved()
     }
 }
 
