@@ -178,6 +178,49 @@ CREATE TABLE confirmations (
 
 CREATE INDEX confirmations_user ON confirmations (user_id);
 
+CREATE TABLE container_engines (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER REFERENCES servers(id) ON DELETE CASCADE, -- NULL: the machine that Lamplighter runs on
+  engine     TEXT    NOT NULL DEFAULT '',          -- docker, podman; empty: not known yet
+  version    TEXT    NOT NULL DEFAULT '',
+  socket     TEXT    NOT NULL DEFAULT '',
+  state      TEXT    NOT NULL,                     -- waiting answers silent
+  code       TEXT    NOT NULL DEFAULT '',          -- why it does not answer
+  say        TEXT    NOT NULL DEFAULT '',
+  since      INTEGER NOT NULL,
+  told       INTEGER NOT NULL DEFAULT 0            -- 1: its silence was an event
+) STRICT;
+
+CREATE UNIQUE INDEX container_engines_server ON container_engines (coalesce(server_id, 0));
+
+CREATE TRIGGER silences_of_container AFTER DELETE ON containers BEGIN
+  DELETE FROM silences WHERE id IN
+    (SELECT silence_id FROM silence_targets WHERE target_type = 'container' AND target_id = OLD.id);
+END;
+
+CREATE TABLE containers (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER REFERENCES servers(id) ON DELETE CASCADE, -- NULL: the machine that Lamplighter runs on
+  name       TEXT    NOT NULL,
+  life       TEXT    NOT NULL,                     -- the engine's id of it, 64 hex digits
+  image      TEXT    NOT NULL,
+  project    TEXT    NOT NULL DEFAULT '',          -- compose project and service, from its labels
+  service    TEXT    NOT NULL DEFAULT '',
+  state      TEXT    NOT NULL,                     -- created running paused restarting removing exited dead; gone: removed
+  health     TEXT    NOT NULL DEFAULT '',          -- starting healthy unhealthy; empty: it has no check
+  exit_code  INTEGER,
+  oom        INTEGER NOT NULL DEFAULT 0,           -- 1: its last end was for want of memory
+  restarts   INTEGER NOT NULL DEFAULT 0,           -- ends without a person's act since it is known
+  restarts_at TEXT   NOT NULL DEFAULT '[]',        -- times of the last of them, unix ms
+  since      INTEGER NOT NULL,                     -- when it came into its state
+  unhealthy_since INTEGER,
+  troubles   TEXT    NOT NULL DEFAULT '[]',        -- what was said of it as alerts and is not over: died, oom …
+  created_at INTEGER NOT NULL,                     -- first seen
+  seen_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX containers_name ON containers (coalesce(server_id, 0), name);
+
 CREATE TABLE domain_sites (
   domain_id   INTEGER NOT NULL REFERENCES domains(id) ON DELETE CASCADE,
   server_id   INTEGER NOT NULL REFERENCES servers(id),
@@ -564,7 +607,7 @@ CREATE TABLE servers (
   CASE WHEN status = 'unreachable' THEN status_since WHEN alert_id IS NOT NULL THEN alerts_since
   ELSE max(status_since, alerts_since) END
 ) VIRTUAL, glances_allow TEXT NOT NULL DEFAULT '[]', glances_bind TEXT NOT NULL DEFAULT '', addresses TEXT NOT NULL DEFAULT '', moved_at INTEGER, moved TEXT NOT NULL DEFAULT '', packages TEXT NOT NULL DEFAULT 'sources' CHECK (packages IN ('sources', 'bundle')), environment TEXT NOT NULL DEFAULT '', os_type TEXT NOT NULL DEFAULT '', check_method TEXT NOT NULL DEFAULT 'none'
-  CHECK (check_method IN ('none', 'ping', 'tcp', 'ssh'))) STRICT;
+  CHECK (check_method IN ('none', 'ping', 'tcp', 'ssh')), containers TEXT NOT NULL DEFAULT 'off' CHECK (containers IN ('off','auto'))) STRICT;
 
 CREATE TABLE sessions (
   hash        BLOB PRIMARY KEY,
@@ -714,6 +757,16 @@ CREATE TABLE users (
 CREATE TABLE chunk (
   id   INTEGER PRIMARY KEY,         -- tier << 60 | series << 32 | unix seconds of the span's beginning
   data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE container_latest (
+  container    INTEGER PRIMARY KEY,
+  at_ms        INTEGER NOT NULL,
+  cpu          REAL,                -- percent of one processor
+  memory       REAL,                -- percent of what it may use
+  memory_used  INTEGER,             -- bytes
+  memory_limit INTEGER,
+  pids         INTEGER
 ) STRICT;
 
 CREATE TABLE hot (

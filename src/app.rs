@@ -11,6 +11,7 @@ use crate::base::registry::Registry;
 use crate::base::{file, log};
 use crate::db::{Db, Lens, schema};
 use crate::events::wake::Wake;
+use crate::journal::Journal;
 use crate::ssh::Ssh;
 use crate::vault::{self, Vault};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct App {
     pub db: Arc<Db>,
     /// `metrics.db`.
     pub metrics: Arc<Db>,
+    /// `journal.db`.
+    pub journal: Arc<Journal>,
     /// Sealed values and keys.
     pub vault: Arc<Vault>,
     /// Connections to servers.
@@ -119,6 +122,7 @@ impl App {
         keep_private(&config)?;
         let master = vault::master_key(&config)?;
         let [db, metrics] = schema::open_all(&config.data_dir)?;
+        let journal = Journal::open(Arc::new(schema::JOURNAL_DB.open(&config.data_dir)?))?;
         let vault = Vault::open(&db, &master)?;
         audit::begin(&db, &vault)?;
         let program = std::env::current_exe()?;
@@ -128,6 +132,7 @@ impl App {
             config: Arc::new(config),
             db: Arc::new(db),
             metrics: Arc::new(metrics),
+            journal: Arc::new(journal),
             vault: Arc::new(vault),
             ssh: Arc::new(ssh),
             wakes: Arc::new(Wakes::new()),
@@ -143,7 +148,7 @@ impl App {
 /// it.
 fn keep_private(config: &Config) -> Result<()> {
     let dir = &config.data_dir;
-    let files = schema::DATABASES
+    let files = schema::ALL
         .iter()
         .flat_map(|db| ["", "-wal", "-shm"].map(|end| dir.join(format!("{}{end}", db.name))));
     for path in [dir.clone(), dir.join("setup-token")].into_iter().chain(files) {

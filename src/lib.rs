@@ -19,6 +19,7 @@ pub mod provision;
 pub mod audit;
 pub mod settings;
 pub mod series;
+pub mod journal;
 pub mod access;
 pub mod kinds;
 pub mod app;

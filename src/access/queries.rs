@@ -371,6 +371,13 @@ pub fn servers_of_domain(conn: &Conn, id: i64) -> Result<Vec<Id<Server>>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The server that it runs on; `None`: the machine of Lamplighter, or there is no such container.
+pub fn server_of_container(conn: &Conn, id: i64) -> Result<Option<Id<Server>>> {
+    let mut statement = conn.prepare_cached("SELECT server_id FROM main.containers WHERE id = ?1")?;
+    let server: Option<Option<i64>> = statement.query_row([id], |r| r.get(0)).optional()?;
+    Ok(server.flatten().map(Id::new))
+}
+
 /// Target of a task, alert or silence, by type and id; `None`: it has no place.
 pub fn target(conn: &Conn, kind: &str, id: i64) -> Result<Option<(String, i64)>> {
     let sql = match kind {

@@ -66,6 +66,8 @@ words! {
     Certificates "certificates"
     /// Domains, and how they are served.
     Domains "domains"
+    /// Containers, with their logs and figures.
+    Containers "containers"
     /// Measurements.
     Metrics "metrics"
     /// Alert rules.
@@ -109,8 +111,11 @@ impl Noun {
 
     /// Can objects of it belong to a server?
     pub const fn is_on_servers(self) -> bool {
-        use Noun::{Alerts, Domains, Events, Metrics, Servers, Silences, Tasks};
-        matches!(self, Servers | Metrics | Domains | Tasks | Alerts | Events | Silences)
+        use Noun::{Alerts, Containers, Domains, Events, Metrics, Servers, Silences, Tasks};
+        matches!(
+            self,
+            Servers | Containers | Metrics | Domains | Tasks | Alerts | Events | Silences
+        )
     }
 
     /// Does an answer about it show objects of other kinds?
@@ -247,6 +252,8 @@ const TABLE: &[Row] = &[
     row(Edit, Domains, OPERATORS),
     row(Run, Domains, WORKERS),
     row(Deploy, Domains, WORKERS),
+    row(Read, Containers, ALL),
+    row(Deploy, Containers, OPERATORS),
     row(Read, Metrics, ALL),
     row(Run, Metrics, WORKERS),
     row(Read, AlertRules, ALL),

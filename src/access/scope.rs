@@ -96,8 +96,12 @@ impl Place {
     /// these kinds.
     pub fn of_address(conn: &Conn, path: &str) -> Result<Option<Place>> {
         let path = path.trim_start_matches('/');
-        let mut parts = path.strip_prefix("api/").unwrap_or(path).split('/');
+        let in_api = path.strip_prefix("api/");
+        let mut parts = in_api.unwrap_or(path).split('/');
         let kind = match parts.next() {
+            // The API names a container by its server's number, pages by its own.
+            Some("containers" | "container-projects") if in_api.is_some() => "server",
+            Some("containers") => "container",
             Some("servers" | "hosts") => "server",
             Some("domains") => "domain",
             Some("groups") => "group",
@@ -120,6 +124,10 @@ impl Place {
                 queries::group_of_domain(conn, id)?,
                 queries::servers_of_domain(conn, id)?,
             )),
+            "container" => Ok(match queries::server_of_container(conn, id)? {
+                Some(server) => Place::At(None, vec![server]),
+                None => Place::Everywhere,
+            }),
             "task" | "alert" | "silence" => match queries::target(conn, kind, id)? {
                 Some((of, id)) if of != kind => Place::of(conn, (&of, id)),
                 _ => Ok(Place::Everywhere),

@@ -11,7 +11,9 @@ CREATE TEMP VIEW reached AS
   SELECT g."right", 'domain', s.domain_id FROM granted g JOIN main.domain_sites s ON s.server_id = g.id
   WHERE g.scope = 'server' AND NOT EXISTS (
     SELECT 1 FROM main.domain_sites o WHERE o.domain_id = s.domain_id AND o.server_id NOT IN (
-      SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'));
+      SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'))
+  UNION ALL
+  SELECT g."right", 'container', c.id FROM granted g JOIN main.containers c ON c.server_id = g.id WHERE g.scope = 'server';
 
 CREATE TEMP VIEW everything AS SELECT "right" FROM granted WHERE scope = 'all';
 
@@ -22,6 +24,10 @@ CREATE TEMP VIEW host_checks AS SELECT * FROM main.host_checks WHERE server_id I
 CREATE TEMP VIEW domains AS SELECT * FROM main.domains WHERE 'domains:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'domains:read' AND r.type = 'domain');
 CREATE TEMP VIEW domain_sites AS SELECT * FROM main.domain_sites WHERE domain_id IN (SELECT id FROM temp.domains);
+CREATE TEMP VIEW containers AS SELECT * FROM main.containers WHERE 'containers:read' IN everything
+  OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
+CREATE TEMP VIEW container_engines AS SELECT * FROM main.container_engines WHERE 'containers:read' IN everything
+  OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
 CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE 'groups:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group');
 CREATE TEMP VIEW group_members AS SELECT * FROM main.group_members WHERE group_id IN (SELECT id FROM temp.groups)

@@ -296,7 +296,7 @@ impl Unpacked {
         let wal = |name: &str| config.data_dir.join(format!("{name}-wal"));
         let in_use = [config.data_dir.join(schema::STATE_DB.name)]
             .into_iter()
-            .chain(schema::DATABASES.map(|db| wal(db.name)));
+            .chain(schema::ALL.map(|db| wal(db.name)));
         if let Some(path) = in_use.into_iter().find(|path| path.exists()) {
             let say = format!(
                 "{} exists. A backup is only restored into an empty folder.",
@@ -319,6 +319,11 @@ impl Unpacked {
                 );
                 return Err(Error::new(Kind::Config, "master_key", say));
             }
+        }
+        // Lines of containers that the restored state does not know, or calls otherwise.
+        match fs::remove_file(config.data_dir.join(schema::JOURNAL_DB.name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
+            _ => {}
         }
         // The state comes last: until it is there, the folder counts as empty and the restore can be repeated.
         for database in schema::DATABASES.iter().rev() {

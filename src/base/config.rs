@@ -79,6 +79,11 @@ pub const KEYS: &[Key] = &[
         help: "Threads that run tasks, 1 to 64.",
     },
     Key {
+        name: "CONTAINERS_SOCKET",
+        default: "",
+        help: "Socket of the container engine of this machine, such as /var/run/docker.sock; empty: its containers are not looked at. Who may open it is as good as root.",
+    },
+    Key {
         name: "LOG_LEVEL",
         default: "info",
         help: "debug, info, warning, error or critical.",
@@ -194,6 +199,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// Threads that run tasks.
     pub workers: usize,
+    /// Socket of this machine's container engine.
+    pub containers_socket: Option<PathBuf>,
     /// Minimum level that is logged.
     pub log_level: Level,
     /// Log as one JSON object per line.
@@ -406,6 +413,15 @@ impl Config {
                 wrong.push(format!("{}: WORKERS is a number from 1 to 64.", place("WORKERS")));
                 1
             });
+        let containers_socket = given("CONTAINERS_SOCKET").map(|path| {
+            if !path.starts_with('/') {
+                wrong.push(format!(
+                    "{}: the path of a socket begins with a slash.",
+                    place("CONTAINERS_SOCKET")
+                ));
+            }
+            PathBuf::from(path)
+        });
         let log_level = match text("LOG_LEVEL").to_ascii_lowercase().as_str() {
             "debug" => Level::Debug,
             "info" => Level::Info,
@@ -441,6 +457,7 @@ impl Config {
             allowed_hosts,
             trusted_proxies,
             workers,
+            containers_socket,
             log_level,
             json_logs,
             log_file: given("LOG_FILE").map(|path| absolute(&path)),

@@ -77,9 +77,26 @@ pub const LOGIN: Flag = Flag {
     help: "The account's login; the flag's name may be left out.",
 };
 
-fn takes_alone(command: Option<&'static Command>, flags: &[(&'static str, String)]) -> bool {
-    let takes = command.is_some_and(|c| c.flags.iter().any(|f| f.name == LOGIN.name));
-    takes && !flags.iter().any(|(name, _)| *name == LOGIN.name)
+/// For commands about one thing that has a name.
+pub const NAME: Flag = Flag {
+    name: "name",
+    value: "NAME",
+    help: "Its name; the flag's name may be left out.",
+};
+
+/// The flag of a command whose value may stand alone, if it is not given yet.
+fn alone(command: Option<&'static Command>, flags: &[(&'static str, String)]) -> Option<&'static str> {
+    let may = |flag: &&Flag| [LOGIN.name, NAME.name].contains(&flag.name);
+    let flag = command?.flags.iter().find(may)?;
+    let is_new = !flags.iter().any(|(name, _)| *name == flag.name);
+    is_new.then_some(flag.name)
+}
+
+/// The one flag of a command that begins with this letter.
+fn short(command: Option<&'static Command>, letter: char) -> Option<&'static str> {
+    let mut all = command?.flags.iter().filter(|flag| flag.name.starts_with(letter));
+    let flag = all.next()?;
+    all.next().is_none().then_some(flag.name)
 }
 
 /// For commands that listen, or ask who does.
@@ -236,7 +253,14 @@ pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>)
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Parsed::Print(help(commands, command))),
             Arg::Short('V') | Arg::Long("version") => return Ok(Parsed::Print(version())),
-            Arg::Long(name) => {
+            Arg::Short(_) | Arg::Long(_) => {
+                let name = match arg {
+                    Arg::Short(letter) => {
+                        short(command, letter).ok_or_else(|| usage(format!("Unknown flag -{letter}.")))?
+                    }
+                    Arg::Long(name) => name,
+                    Arg::Value(_) => "",
+                };
                 let own = command.map_or(&[][..], |c| c.flags);
                 let flag = own.iter().chain(COMMON).find(|f| f.name == name);
                 let Some(flag) = flag else {
@@ -264,11 +288,10 @@ pub fn parse(registry: &Arc<Registry>, args: impl IntoIterator<Item = OsString>)
                 command = Some(found.ok_or_else(|| usage(format!("Unknown command “{word}”.")))?);
             }
             // `unlock anna` is `unlock --login anna`: whose it is may stand alone.
-            Arg::Value(word) if takes_alone(command, &flags) => {
-                let word = word.string().map_err(|e| usage(format!("{e}.")))?;
-                flags.push((LOGIN.name, word));
-            }
-            other => return Err(usage(format!("{}.", other.unexpected()))),
+            Arg::Value(word) => match alone(command, &flags) {
+                Some(name) => flags.push((name, word.string().map_err(|e| usage(format!("{e}.")))?)),
+                None => return Err(usage(format!("{}.", Arg::Value(word).unexpected()))),
+            },
         }
     }
     match command {

@@ -43,6 +43,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::proxy::nswatch::FEATURE,
     &features::proxy::certwatch::FEATURE,
     &features::proxy::sitewatch::FEATURE,
+    &features::workloads::containers::FEATURE,
     &features::watch::rules::FEATURE,
     &features::watch::notifications::FEATURE,
     &features::watch::silences::FEATURE,

@@ -37,8 +37,19 @@ pub const METRICS_DB: Database = Database {
     steps: METRICS,
 };
 
-/// All databases of the data folder: what must be private, is backed up and restored.
+/// What was said.
+pub const JOURNAL_DB: Database = Database {
+    name: "journal.db",
+    durability: Durability::Normal,
+    steps: JOURNAL,
+};
+
+/// The databases that are backed up and restored.
 pub const DATABASES: [&Database; 2] = [&STATE_DB, &METRICS_DB];
+
+/// All databases of the data folder: what must be private. The journal is not backed up: it may be larger than all others
+/// together, and a restore drops it.
+pub const ALL: [&Database; 3] = [&STATE_DB, &METRICS_DB, &JOURNAL_DB];
 
 /// Opens all databases of this folder, making them and bringing their schemas up to date; the first, then the second. Errors:
 /// as [`Db::open`]; a newer one, or no room, before any is changed.
@@ -104,6 +115,7 @@ pub const STATE: &[Step] = steps![
     "0045_hosts.sql",
     "0046_host_groups.sql",
     "0050_secrets.sql",
+    "0051_containers.sql",
 ];
 
 /// Steps of `metrics.db`.
@@ -112,4 +124,8 @@ pub const METRICS: &[Step] = steps![
     "metrics/0002_notes.sql",
     "metrics/0003_subjects.sql",
     "metrics/0004_schema_versions.sql",
+    "metrics/0005_containers.sql",
 ];
+
+/// Steps of `journal.db`.
+pub const JOURNAL: &[Step] = steps!["journal/0001_lines.sql"];

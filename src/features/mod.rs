@@ -1,8 +1,9 @@
-//! What people ask for, in wings. Each wing, and in it each feature, may use only those above it. Containers and services
-//! will be a wing `workloads` below `proxy`, playbooks and terminals `automation` below that, integrations `home`.
+//! What people ask for, in wings. Each wing, and in it each feature, may use only those above it. Playbooks and terminals
+//! will be a wing `automation` below `workloads`, integrations `home`.
 
 pub mod house;
 pub mod fleet;
 pub mod proxy;
+pub mod workloads;
 pub mod watch;
 pub mod front;

@@ -86,16 +86,41 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// `os_name`, `hostname`, `kernel`, `arch`, `cpu_count`, `cpu_model`, `mem_kib`, `swap_kib`, `uptime_s`, `systemd`
 /// (`running`, `degraded`, …, `none`), `disk_1`… (type, size and use in KiB, mount point), `addresses`, `nginx`,
 /// `glances`, `glances_path` and `glances_from` (`package`, `index`, `bundle SHA256`, or the folder of somebody else's), or
-/// `glances_next` (where an installation would take it from: `package VERSION`, `wheels`), `certbot`, `ufw`, `python3` (versions).
+/// `glances_next` (where an installation would take it from: `package VERSION`, `wheels`), `certbot`, `ufw`, `python3`
+/// (versions), and those of [`engines`].
 pub fn check() -> Recipe {
     Recipe {
         name: "check",
         root: false,
         deadline: MINUTE,
-        plan: vec!["who", "machine", "container", "disks", "addresses", "software"],
+        plan: vec![
+            "who",
+            "machine",
+            "container",
+            "disks",
+            "addresses",
+            "software",
+            "engines",
+        ],
         installs: Vec::new(),
         values: Secret::default(),
-        text: script!("prelude.sh", "found.sh", "check.sh"),
+        text: script!("prelude.sh", "found.sh", "engines.sh", "check.sh"),
+    }
+}
+
+/// Container engines, and whether the login user may use them. Changes nothing and needs no root.
+///
+/// Facts, each only when there: `docker`, `podman` (`yes`: installed), `docker_socket`, `podman_socket` (path),
+/// `docker_access`, `podman_access` (`yes`, `no`).
+pub fn engines() -> Recipe {
+    Recipe {
+        name: "engines",
+        root: false,
+        deadline: MINUTE,
+        plan: vec!["engines"],
+        installs: Vec::new(),
+        values: Secret::default(),
+        text: script!("prelude.sh", "engines.sh", "engines_only.sh"),
     }
 }
 

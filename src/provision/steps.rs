@@ -31,6 +31,7 @@ pub const STEPS: &[Step] = &[
     Step { id: "addresses" },
     Step { id: "software" },
     Step { id: "bundle_needs" },
+    Step { id: "engines" },
     Step { id: "system" },
     Step { id: "nginx_before" },
     Step { id: "nginx_mended" },

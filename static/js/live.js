@@ -173,6 +173,17 @@ export function follow(id, after, on) {
   const stream = hear(() => `/api/tasks/${id}/stream?after=${seq}`, events, ask);
 }
 
+// Lines as they come, after this number; each once, whatever is sent again after a lost connection.
+export function lines(url, after, use) {
+  let seq = after;
+  const tell = (line, n) => {
+    if (n <= seq) return;
+    seq = n;
+    use(line, n);
+  };
+  hear(() => `${url}?after=${seq}`, { log: tell }, () => pill.set('off'));
+}
+
 // The page's texts are outdated: reload it, unless the user is in the middle of something.
 // Not more often than every 20 s, whatever the server says.
 let later;

@@ -82,7 +82,7 @@ fn the_lines_with_curl_work_as_they_stand() {
         looks.len(),
         new.len()
     );
-    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no secret and no API token.
+    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no secret, no API token and no container.
     let none = [
         "/api/alerts/1'",
         "/api/certificates/1'",
@@ -90,6 +90,12 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/secrets/1'",
         "/api/secrets/1/versions'",
         "/api/tokens/1'",
+        "/api/containers/1/NAME'",
+        "/api/containers/1/NAME/events'",
+        "/api/containers/1/NAME/stats'",
+        "/api/containers/1/NAME/logs'",
+        "/api/containers/1/NAME/log.txt'",
+        "/api/containers/1/NAME/logs/stream'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

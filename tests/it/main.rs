@@ -21,6 +21,7 @@ mod bundle;
 mod certificates;
 mod certwatch;
 mod cli;
+mod containers;
 mod dns;
 mod domains;
 mod edge;

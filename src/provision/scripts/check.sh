@@ -75,5 +75,6 @@ main() {
   check disks check_disks
   check addresses check_addresses
   check software check_software
+  check engines check_engines
   mark end
 }

@@ -120,6 +120,8 @@ described! {
         environment: &'a str,
         os_type: &'a str,
         check_method: &'static str,
+        /// `off`, or `auto`: its containers are looked at.
+        containers: &'static str,
         status: &'static str,
         status_since: String,
         state: State,
@@ -194,6 +196,7 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         environment: &f.environment,
         os_type: &f.os_type,
         check_method: f.check_method,
+        containers: f.containers,
         status: s.availability.status,
         status_since: rfc3339(s.availability.since),
         state: s.state,

@@ -86,7 +86,12 @@ pub struct Fields {
     pub os_type: String,
     /// How it is looked at beside the polls: one of [`CHECK_METHODS`].
     pub check_method: &'static str,
+    /// Are its containers looked at: `off`, or `auto`, with whichever engine is there.
+    pub containers: &'static str,
 }
+
+/// Values of [`Fields::containers`].
+pub const CONTAINERS: [&str; 2] = ["off", "auto"];
 
 impl Default for Fields {
     fn default() -> Fields {
@@ -113,6 +118,7 @@ impl Default for Fields {
             environment: String::new(),
             os_type: String::new(),
             check_method: CHECK_METHODS[0],
+            containers: CONTAINERS[0],
         }
     }
 }
@@ -243,6 +249,7 @@ pub const PARAMS: &[Param] = &[
         &CHECK_METHODS,
         "How it is looked at once a minute, beside the polls: an echo, its SSH port, its SSH server's greeting.",
     ),
+    param::choice("containers", &CONTAINERS, "Whether its containers are looked at."),
     param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
     param::secret("ssh_key", 32 << 10, "Private key for the login."),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
@@ -389,6 +396,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     set(&mut f.environment, i.parse("environment", "bad_label", label));
     set(&mut f.os_type, i.parse("os_type", "bad_label", label));
     set(&mut f.check_method, i.choice("check_method"));
+    set(&mut f.containers, i.choice("containers"));
     let mut secrets = Secrets {
         password: i.secret("password"),
         ssh_key: i.secret("ssh_key"),

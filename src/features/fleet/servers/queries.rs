@@ -1,6 +1,6 @@
 //! SQL of the servers.
 
-use super::model::{AuthType, CHECK_METHODS, Fields, Has, PACKAGES};
+use super::model::{AuthType, CHECK_METHODS, CONTAINERS, Fields, Has, PACKAGES};
 use super::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 use crate::audit::Snapshot;
 use crate::base::clock::Ms;
@@ -19,7 +19,7 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
     a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved, s.packages,
-    s.environment, s.os_type, s.check_method";
+    s.environment, s.os_type, s.check_method, s.containers";
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
@@ -63,6 +63,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             environment: r.get(56)?,
             os_type: r.get(57)?,
             check_method: word(r.get_ref(58)?.as_str()?, &CHECK_METHODS),
+            containers: word(r.get_ref(59)?.as_str()?, &CONTAINERS),
         },
         glances_profile: word(r.get_ref(16)?.as_str()?, &["unknown", "protected", "open"]),
         host_key: r.get(18)?,
@@ -86,7 +87,7 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
         moved: moved(r.get(53)?, r.get(54)?),
-        silenced_until: r.get(59)?,
+        silenced_until: r.get(60)?,
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -420,15 +421,15 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Server>> {
     conn.execute(
         "INSERT INTO servers (name, host, ssh_port, username, auth_type, description, tags, public_ips, glances_scheme,
            glances_host, glances_port, glances_path, glances_auth_type, glances_username, glances_tls_pin, poll_interval_s,
-           glances_allow, glances_bind, packages, environment, os_type, check_method, status, status_since, created_at,
+           glances_allow, glances_bind, packages, environment, os_type, check_method, containers, status, status_since, created_at,
            updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, ?20, ?21, ?22, ?23,
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
            'provisioning', ?17, ?17, ?17)",
         params![
             f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags), json(&f.public_ips),
             f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type, f.glances_username,
             f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages, f.environment, f.os_type,
-            f.check_method
+            f.check_method, f.containers
         ],
     )
     .map_err(on_unique_violation(&f.name))?;
@@ -442,7 +443,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
         "UPDATE servers SET name = ?2, host = ?3, ssh_port = ?4, username = ?5, auth_type = ?6, description = ?7, tags = ?8,
            public_ips = ?9, glances_scheme = ?10, glances_host = ?11, glances_port = ?12, glances_path = ?13,
            glances_auth_type = ?14, glances_username = ?15, glances_tls_pin = ?16, poll_interval_s = ?17, updated_at = ?18,
-           glances_allow = ?19, glances_bind = ?20, packages = ?21, environment = ?22, os_type = ?23, check_method = ?24,
+           glances_allow = ?19, glances_bind = ?20, packages = ?21, environment = ?22, os_type = ?23, check_method = ?24, containers = ?25,
            addresses = CASE WHEN host = ?3 AND glances_host = ?11 THEN addresses ELSE '' END,
            moved_at = CASE WHEN host = ?3 AND glances_host = ?11 THEN moved_at END,
            revision = revision + 1, poll_revision = poll_revision + 1
@@ -451,7 +452,7 @@ pub fn update(conn: &Conn, id: Id<id::Server>, f: &Fields, at: Ms) -> Result<()>
             id.get(), f.name, f.host, f.ssh_port, f.username, f.auth_type.name(), f.description, json(&f.tags),
             json(&f.public_ips), f.glances_scheme, f.glances_host, f.glances_port, f.glances_path, f.glances_auth_type,
             f.glances_username, f.glances_tls_pin, f.poll_interval_s, at, json(&f.glances_allow), f.glances_bind, f.packages,
-            f.environment, f.os_type, f.check_method
+            f.environment, f.os_type, f.check_method, f.containers
         ],
     )
     .map_err(on_unique_violation(&f.name))?;

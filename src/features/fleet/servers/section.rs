@@ -52,6 +52,7 @@ fn entry(f: &Fields, host_key: &str) -> Entry {
         "glances_username": f.glances_username, "glances_tls_pin": f.glances_tls_pin,
         "glances_allow": f.glances_allow, "glances_bind": f.glances_bind, "packages": f.packages, "poll_interval_s": f.poll_interval_s,
         "environment": f.environment, "os_type": f.os_type, "check_method": f.check_method,
+        "containers": f.containers,
     }));
     if !host_key.is_empty() {
         entry.insert("host_key".into(), host_key.into());

@@ -87,6 +87,11 @@ pub const PANELS: &[Panel] = &[
         data: |ctx, id| open_about(ctx, ("server", id)),
     },
     Panel {
+        on: "container",
+        slot: "alerts",
+        data: |ctx, id| open_about(ctx, ("container", id)),
+    },
+    Panel {
         on: "domain",
         slot: "alerts",
         data: |ctx, id| open_about(ctx, ("domain", id)),

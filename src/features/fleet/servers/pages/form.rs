@@ -58,6 +58,7 @@ fn values(f: &Fields) -> HashMap<String, String> {
         ("os_type", f.os_type.clone()),
         ("check_method", f.check_method.to_string()),
         ("poll_interval_s", f.poll_interval_s.to_string()),
+        ("containers", f.containers.to_string()),
         ("host_key", String::new()),
     ]
     .map(|(name, value)| (name.to_string(), value))

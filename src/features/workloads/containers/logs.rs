@@ -1,0 +1,482 @@
+//! Lines of containers for people and programs: which are asked for, pages of them, and the live stream.
+
+use super::observed::CONTAINERS;
+use super::queries::{self, Container, Of};
+use crate::access::Actor;
+use crate::app::App;
+use crate::base::clock::{self, DAY, Duration, HOUR, MINUTE, Ms, SECOND, rfc3339};
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{Id, Server};
+use crate::base::shape::{Described, Shape, described};
+use crate::form::param::{self, Param};
+use crate::http::route::Ctx;
+use crate::http::sse::{self, Event, Flow, Source};
+use crate::journal::{Cursor, Filter, Level, Line, Span, Stream, Words};
+use crate::series::Subject;
+use serde::{Serialize, Serializer};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Longest search of one request; what it has not found by then is the next one's.
+const SEARCH_MAX: Duration = Duration::from_secs(4);
+/// Containers of one stream or search.
+const CONTAINERS_MAX: i64 = 2_000;
+
+/// Parameters that say which lines.
+pub const LINES: &[Param] = &[TAIL, SINCE, UNTIL, Q, LEVEL, STREAM, BEFORE, AFTER];
+/// The same for many containers.
+pub const SEARCH: &[Param] = &[
+    TAIL, SINCE, UNTIL, Q, LEVEL, STREAM, BEFORE, AFTER, SERVER, PROJECT, NAMES,
+];
+/// Parameters of a live stream.
+pub const LIVE: &[Param] = &[Q, LEVEL, STREAM, FROM];
+/// The same for many containers.
+pub const SEARCH_LIVE: &[Param] = &[Q, LEVEL, STREAM, FROM, SERVER, PROJECT, NAMES];
+
+const TAIL: Param = param::number("tail", 1..=5_000, "Lines at most.").or(500);
+const SINCE: Param = param::text(
+    "since",
+    40,
+    "Not before this time: RFC 3339, unix seconds, or `10m` ago.",
+);
+const UNTIL: Param = param::text("until", 40, "Not after this time, likewise.");
+const Q: Param = param::text("q", 500, "Words, with AND, OR, NOT, `\"several words\"` and `*`.");
+const LEVEL: Param = param::choice(
+    "level",
+    &["trace", "debug", "info", "warning", "error", "critical"],
+    "At least so bad.",
+);
+const STREAM: Param = param::choice("stream", &Stream::NAMES, "Only what was written there.");
+const BEFORE: Param = param::text("before", 45, "Only lines before this cursor.");
+const AFTER: Param = param::text("after", 45, "Only lines after this cursor, the oldest of them.");
+const FROM: Param = param::number(
+    "after",
+    0..=i64::MAX,
+    "Only lines with higher numbers: `last` of a page.",
+);
+const SERVER: Param = param::text("server_id", 20, "Only of this server: its number, or `local`.");
+const PROJECT: Param = param::text("project", 128, "Only of this compose project.");
+const NAMES: Param = param::text(
+    "containers",
+    8_192,
+    "Only of these, as `SERVER_ID/NAME`, separated by commas.",
+);
+
+/// Number of a server, or `local` for the machine that Lamplighter runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerRef(pub Of);
+
+impl Serialize for ServerRef {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(id) => to.serialize_i64(id.get()),
+            None => to.serialize_str(super::observed::LOCAL),
+        }
+    }
+}
+
+impl Described for ServerRef {
+    const SHAPE: &'static Shape = &Shape::Scalar;
+}
+
+impl ServerRef {
+    /// Reads one.
+    pub fn parse(text: &str) -> Option<ServerRef> {
+        match text {
+            super::observed::LOCAL => Some(ServerRef(None)),
+            text => Id::<Server>::parse(text).map(|id| ServerRef(Some(id))),
+        }
+    }
+}
+
+described! {
+    /// Lines of one container.
+    pub struct Lines<'a> {
+        /// In the order of time.
+        items: Vec<LineView<'a>>,
+        /// Stored lines; `null` where a filter leaves it open.
+        total: Option<i64>,
+        /// Cursor for more: `before` of older ones, with `after` that of newer ones; `null`: there are none.
+        next: Option<String>,
+        /// Number for the stream's `after`.
+        last: i64,
+    }
+
+    /// A line.
+    pub struct LineView<'a> {
+        ts: String,
+        /// `note`: said by Lamplighter, such as that lines are missing here.
+        stream: &'static str,
+        level: Option<&'static str>,
+        /// May have colours (SGR), and no other control characters.
+        line: &'a str,
+        /// Place of this line.
+        cursor: String,
+    }
+
+    /// Lines of several containers.
+    pub struct Found<'a> {
+        /// In the order of time.
+        items: Vec<FoundLine<'a>>,
+        /// Stored lines; `null` where a filter leaves it open.
+        total: Option<i64>,
+        /// As in the lines of one container.
+        next: Option<String>,
+        /// Number for the stream's `after`.
+        last: i64,
+    }
+
+    /// A line with its container.
+    pub struct FoundLine<'a> {
+        server_id: ServerRef,
+        container: &'a str,
+        ts: String,
+        stream: &'static str,
+        level: Option<&'static str>,
+        line: &'a str,
+        cursor: String,
+    }
+
+    /// A line as it comes.
+    pub struct LiveLine<'a> {
+        ts: String,
+        stream: &'static str,
+        level: Option<&'static str>,
+        line: &'a str,
+        container: &'a str,
+        server_id: ServerRef,
+    }
+}
+
+/// Event of the stream.
+const LOG: Event<LiveLine<'static>> = Event::named("log");
+/// Events of the stream.
+pub const EVENTS: &[(&str, &Shape)] = &[LOG.row()];
+
+/// Lines that are asked for.
+pub struct Asked {
+    /// Of these.
+    pub of: Vec<Container>,
+    filter: Filter,
+    span: Span,
+    tail: usize,
+    forward: bool,
+}
+
+/// What was found.
+pub struct Answer {
+    /// With the number of their container in [`Asked::of`].
+    pub lines: Vec<(Subject, Line)>,
+    total: Option<i64>,
+    next: Option<String>,
+    last: i64,
+}
+
+fn wrong(field: &'static str, message: String) -> Error {
+    Error::invalid(vec![Field {
+        field,
+        code: "bad_text",
+        message,
+    }])
+}
+
+/// A time: RFC 3339, unix seconds, or `10m` before `now`; unix ms.
+pub fn time(text: &str, now: Ms) -> Option<Ms> {
+    let number = |text: &str| -> Option<i64> {
+        let is_number = (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        is_number.then(|| text.parse().ok())?
+    };
+    let units = [("s", SECOND), ("m", MINUTE), ("h", HOUR), ("d", DAY)];
+    let ago = units
+        .iter()
+        .find_map(|(unit, ms)| Some((number(text.strip_suffix(unit)?)?, *ms)));
+    match (ago, number(text)) {
+        (Some((n, ms)), _) => Some(now - n.checked_mul(ms)?),
+        (_, Some(seconds)) => Some(seconds * SECOND),
+        _ => clock::parse_utc(text),
+    }
+}
+
+fn filter(ctx: &Ctx) -> Result<Filter> {
+    Ok(Filter {
+        words: Words::parse(ctx.param("q")).map_err(|say| wrong("q", say))?,
+        level: Level::parse(ctx.choice("level")?).unwrap_or(Level::Unknown),
+        stream: Stream::parse(ctx.choice("stream")?),
+    })
+}
+
+/// What a request asks of these containers.
+pub fn asked(ctx: &Ctx, of: Vec<Container>) -> Result<Asked> {
+    let now = clock::now();
+    let at = |field: &'static str| match ctx.param(field) {
+        "" => Ok(None),
+        text => match time(text, now).and_then(|ms| ms.checked_mul(1_000_000)) {
+            Some(ns) => Ok(Some(ns)),
+            None => Err(wrong(
+                field,
+                format!("{field} is a time like 2026-11-21T05:31:50Z, unix seconds, or 10m."),
+            )),
+        },
+    };
+    let cursor = |field: &'static str| match ctx.param(field) {
+        "" => Ok(None),
+        text => match Cursor::parse(text) {
+            Some(cursor) => Ok(Some(cursor)),
+            None => Err(wrong(field, format!("{field} is the cursor of a line."))),
+        },
+    };
+    let since = at("since")?.map(|at| Cursor { at, id: 0 });
+    let until = at("until")?.map(|at| Cursor { at, id: i64::MAX });
+    let (before, after) = (cursor("before")?, cursor("after")?);
+    let span = Span {
+        after: [since, after].into_iter().flatten().max().unwrap_or(Cursor::START),
+        before: [until, before].into_iter().flatten().min().unwrap_or(Cursor::END),
+    };
+    Ok(Asked {
+        of,
+        filter: filter(ctx)?,
+        span,
+        tail: ctx.number("tail")? as usize,
+        forward: after.is_some(),
+    })
+}
+
+/// The containers of a search.
+pub fn chosen(ctx: &Ctx) -> Result<Vec<Container>> {
+    let server = match ctx.param("server_id") {
+        "" => None,
+        text => {
+            let server = ServerRef::parse(text);
+            Some(
+                server
+                    .ok_or_else(|| wrong("server_id", "server_id is a server's number, or local.".into()))?
+                    .0,
+            )
+        }
+    };
+    let filter = queries::Filter {
+        server,
+        state: "any",
+        project: ctx.param("project"),
+        limit: CONTAINERS_MAX,
+        ..Default::default()
+    };
+    let (mut all, _) = ctx.app.db.read(|conn| queries::list(conn, &filter))?;
+    let names: Vec<&str> = ctx
+        .param("containers")
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if !names.is_empty() {
+        let address = |one: &Container| match one.server {
+            Some(id) => format!("{id}/{}", one.name),
+            None => one.full_name(),
+        };
+        all.retain(|one| names.contains(&address(one).as_str()));
+    }
+    Ok(all)
+}
+
+impl Asked {
+    fn subjects(&self) -> Vec<Subject> {
+        self.of.iter().map(Container::subject).collect()
+    }
+
+    /// Finds them.
+    pub fn find(&self, app: &App) -> Result<Answer> {
+        let subjects = self.subjects();
+        let newest = app.journal.newest_id();
+        let until = clock::mono() + SEARCH_MAX;
+        let page = match self.forward {
+            true => app
+                .journal
+                .oldest(&subjects, &self.filter, self.span, self.tail, until)?,
+            false => app
+                .journal
+                .newest(&subjects, &self.filter, self.span, self.tail, until)?,
+        };
+        let all = self.filter.is_empty() && self.span.after == Cursor::START && self.span.before == Cursor::END;
+        let total = || {
+            subjects
+                .iter()
+                .map(|subject| app.journal.usage_of(*subject).lines)
+                .sum()
+        };
+        Ok(Answer {
+            total: all.then(total),
+            next: page.more.map(Cursor::text),
+            last: page.lines.iter().map(|(_, line)| line.id).fold(newest, i64::max),
+            lines: page.lines,
+        })
+    }
+}
+
+fn level(line: &Line) -> Option<&'static str> {
+    Some(line.level.name()).filter(|name| !name.is_empty())
+}
+
+impl Answer {
+    /// Cursor for more.
+    pub fn next(&self) -> Option<String> {
+        self.next.clone()
+    }
+
+    /// Number for a stream's `after`.
+    pub fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// As lines of one container.
+    pub fn of_one(&self) -> Lines<'_> {
+        let view = |line: &'_ Line| (rfc3339(line.at / 1_000_000), line.cursor().text());
+        let items = self.lines.iter().map(|(_, line)| {
+            let (ts, cursor) = view(line);
+            LineView {
+                ts,
+                stream: line.stream.name(),
+                level: level(line),
+                line: &line.text,
+                cursor,
+            }
+        });
+        Lines {
+            items: items.collect(),
+            total: self.total,
+            next: self.next.clone(),
+            last: self.last,
+        }
+    }
+
+    /// As lines of several containers.
+    pub fn of_many<'a>(&'a self, of: &'a [Container]) -> Found<'a> {
+        let by_id: HashMap<i64, &Container> = of.iter().map(|one| (one.id, one)).collect();
+        let items = self.lines.iter().filter_map(|((_, id), line)| {
+            let container = by_id.get(id)?;
+            Some(FoundLine {
+                server_id: ServerRef(container.server),
+                container: &container.name,
+                ts: rfc3339(line.at / 1_000_000),
+                stream: line.stream.name(),
+                level: level(line),
+                line: &line.text,
+                cursor: line.cursor().text(),
+            })
+        });
+        Found {
+            items: items.collect(),
+            total: self.total,
+            next: self.next.clone(),
+            last: self.last,
+        }
+    }
+}
+
+/// One line of a download.
+pub fn text_line(out: &mut String, line: &Line) {
+    let mark = match line.stream {
+        Stream::Stdout => ' ',
+        Stream::Stderr => '!',
+        Stream::Note => '#',
+    };
+    let text = super::state::uncoloured(&line.text);
+    out.push_str(&format!("{} {mark} {text}\n", rfc3339(line.at / 1_000_000)));
+}
+
+/// A live stream of lines.
+pub struct Live {
+    app: Arc<App>,
+    of: HashMap<i64, (ServerRef, String)>,
+    subjects: Vec<Subject>,
+    filter: Filter,
+    after: i64,
+}
+
+/// Lines of one batch.
+const BATCH: usize = 1_000;
+
+impl Live {
+    /// A stream of these containers' lines from now on, or after the number in `Last-Event-ID` or `?after=`.
+    pub fn new(ctx: &Ctx, of: &[Container]) -> Result<Live> {
+        let app = ctx.web.app.clone();
+        let newest = app.journal.newest_id();
+        let after = match ctx.request.header("last-event-id").and_then(|text| text.parse().ok()) {
+            Some(seen) => seen,
+            None => match ctx.param("after") {
+                "" => newest,
+                _ => ctx.number("after")?,
+            },
+        };
+        Ok(Live {
+            of: of
+                .iter()
+                .map(|one| (one.id, (ServerRef(one.server), one.name.clone())))
+                .collect(),
+            subjects: of.iter().map(|one| (CONTAINERS.name, one.id)).collect(),
+            filter: filter(ctx)?,
+            after: after.clamp(0, newest),
+            app,
+        })
+    }
+
+    fn frame(&self, out: &mut Vec<u8>, subject: Subject, line: &Line) {
+        let Some((server_id, container)) = self.of.get(&subject.1) else {
+            return;
+        };
+        let line_view = LiveLine {
+            ts: rfc3339(line.at / 1_000_000),
+            stream: line.stream.name(),
+            level: level(line),
+            line: &line.text,
+            container,
+            server_id: *server_id,
+        };
+        let json = serde_json::to_string(&line_view).unwrap_or_default(); // only text keys
+        LOG.frame_made(out, Some(line.id), &json);
+    }
+}
+
+impl Source for Live {
+    fn fill(&mut self, _: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
+        let (lines, left_out) = self.app.journal.since(&self.subjects, self.after, BATCH)?;
+        if let Some((subject, line)) = lines.first().filter(|_| left_out) {
+            let note = Line {
+                text: "Older lines are not shown here.".into(),
+                stream: Stream::Note,
+                id: line.id - 1,
+                ..line.clone()
+            };
+            self.frame(out, *subject, &note);
+        }
+        for (subject, line) in &lines {
+            if self.filter.fits(line.stream, line.level, &line.text) {
+                self.frame(out, *subject, line);
+            }
+            self.after = line.id;
+            if out.len() >= sse::BATCH {
+                break;
+            }
+        }
+        Ok(Flow::More)
+    }
+
+    fn moved(&self) -> u64 {
+        self.app.journal.moved()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_three_ways() {
+        let now = 1_795_239_110_000;
+        assert_eq!(time("10m", now), Some(now - 10 * MINUTE));
+        assert_eq!(time("1795239110", now), Some(now));
+        assert_eq!(time("2026-11-21T05:31:50Z", now), Some(now));
+        for bad in ["", "m", "-1", "10w", "999999999999999999999d", "yesterday"] {
+            assert_eq!(time(bad, now), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,553 @@
+//! Pages: all containers by server and project, one container with its log, the search over all logs.
+
+use super::logs::{self, Asked};
+use super::observed::{CONTAINERS as KIND, LOCAL};
+use super::queries::{self, Container, EngineRow, Filter};
+use super::{api, tasks};
+use crate::access::right::{Containers, Deploy, Read, may};
+use crate::base::clock::{self, Ms};
+use crate::base::error::{Error, Result};
+use crate::base::id::Id;
+use crate::form::param::{self, Param};
+use crate::http::card::{COUNTER, Card, Counter, Slot};
+use crate::http::menu::{self, Badge, Entry};
+use crate::http::page::{self, query};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Get, Post};
+use crate::http::route::{Ctx, Panel, Route, route};
+use crate::http::view::Prepared;
+use crate::journal::{Cursor, Level, Line, Span, Stream};
+use serde::Serialize;
+
+/// Page routes.
+pub const ROUTES: &[Route] = &[
+    route(Get, "/containers", may(Read, Containers), list).query(LIST),
+    route(Get, "/containers/{id}", may(Read, Containers), show).query(SHOW),
+    route(Post, "/containers/{id}/start", may(Deploy, Containers), |ctx| {
+        act(ctx, tasks::START)
+    })
+    .takes(tasks::ACT),
+    route(Post, "/containers/{id}/stop", may(Deploy, Containers), |ctx| {
+        act(ctx, tasks::STOP)
+    })
+    .takes(tasks::ACT),
+    route(Post, "/containers/{id}/restart", may(Deploy, Containers), |ctx| {
+        act(ctx, tasks::RESTART)
+    })
+    .takes(tasks::ACT),
+    route(Get, "/log-search", may(Read, Containers), search).query(logs::SEARCH),
+];
+
+const LIST: &[Param] = &[
+    param::text("server_id", 20, "Only of this server."),
+    param::text("state", 20, "Only in this state."),
+    param::text("project", 128, "Only of this project."),
+    param::text("q", 200, "Only what has this in name, image or project."),
+];
+
+const SHOW: &[Param] = &param::joined::<10>(&[
+    logs::LINES,
+    &[
+        param::text("period", 10, "Of the charts."),
+        param::text("at", 45, "The lines around this cursor."),
+    ],
+]);
+
+/// Containers on the page: more are found by the search.
+const SHOWN_MAX: i64 = 1_000;
+
+/// Menu entry.
+pub const MENU: &[Entry] = &[Entry {
+    path: "/containers",
+    also: &["/log-search"],
+    word: "containers",
+    icon: "box",
+    keys: "g c",
+    right: may(Read, Containers),
+    place: (1, 3),
+    badge: |app| {
+        let (total, _, bad) = app.db.read(queries::counts)?;
+        Ok(Badge {
+            count: Some(total.unsigned_abs()),
+            state: if bad > 0 {
+                menu::State::Degraded
+            } else {
+                menu::State::Up
+            },
+            affected: bad,
+            ..Badge::default()
+        })
+    },
+    ..Entry::NEW
+}];
+
+/// See [`Card`].
+pub const CARDS: &[Card] = &[Card {
+    name: "containers",
+    slot: Slot::Counters,
+    place: 8,
+    right: may(Read, Containers),
+    template: COUNTER,
+    data: |on| {
+        let (total, running, _) = on.ctx.app.db.read(queries::counts)?;
+        if total == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Prepared::of(Counter {
+            href: "/containers",
+            value: Some(total as f64),
+            foot: Some(serde_json::json!({ "running": running })),
+            ..Counter::default()
+        })))
+    },
+}];
+
+/// A server's containers on its page.
+pub const PANELS: &[Panel] = &[Panel {
+    on: "server",
+    slot: "containers",
+    data: |ctx, id| {
+        let filter = Filter {
+            server: Some(Some(Id::new(id))),
+            limit: 12,
+            ..Filter::default()
+        };
+        let ((all, total), engines) = ctx
+            .app
+            .db
+            .read(|conn| Ok((queries::list(conn, &filter)?, queries::engines(conn)?)))?;
+        let engine = engines.into_iter().find(|row| row.server == Some(Id::new(id)));
+        if total == 0 && engine.is_none() {
+            return Ok(serde_json::Value::Null);
+        }
+        let usages = api::usages(ctx)?;
+        let rows = all.iter().map(|one| row(one, usages.get(&one.id))).collect();
+        serde_json::to_value(OfServer {
+            rows,
+            total,
+            engine: engine.map(engine_view),
+        })
+        .map_err(Error::internal)
+    },
+}];
+
+#[derive(Serialize)]
+struct OfServer {
+    rows: Vec<Row>,
+    total: i64,
+    engine: Option<EngineView>,
+}
+
+/// A container in a list.
+#[derive(Serialize)]
+struct Row {
+    id: i64,
+    name: String,
+    server: String,
+    server_id: Option<i64>,
+    project: String,
+    image: String,
+    glyph: &'static str,
+    state: String,
+    health: String,
+    troubles: Vec<String>,
+    exit_code: Option<i64>,
+    cpu: Option<f64>,
+    mem: Option<f64>,
+    mem_used: Option<u64>,
+    restarts: i64,
+    since: Ms,
+}
+
+fn row(c: &Container, usage: Option<&super::stats::Usage>) -> Row {
+    let usage = usage.copied().unwrap_or_default();
+    Row {
+        id: c.id,
+        name: c.name.clone(),
+        server: c.server_name.clone(),
+        server_id: c.server.map(Id::get),
+        project: c.project.clone(),
+        image: c.image.clone(),
+        glyph: glyph(c),
+        state: c.state.clone(),
+        health: c.health.clone(),
+        troubles: c.troubles.clone(),
+        exit_code: c.exit_code.filter(|_| c.state == "exited"),
+        cpu: usage.cpu,
+        mem: usage.memory,
+        mem_used: usage.memory_used,
+        restarts: c.restarts,
+        since: c.since,
+    }
+}
+
+fn glyph(c: &Container) -> &'static str {
+    match c.state.as_str() {
+        _ if c.troubles.iter().any(|kind| kind == super::state::DIED) => "dark",
+        _ if !c.troubles.is_empty() => "flick",
+        "running" if c.health != "unhealthy" => "lit",
+        "running" => "flick",
+        _ => "unlit",
+    }
+}
+
+/// An engine above a list.
+#[derive(Serialize)]
+struct EngineView {
+    server: String,
+    engine: String,
+    version: String,
+    state: String,
+    code: String,
+    say: String,
+}
+
+fn engine_view(row: EngineRow) -> EngineView {
+    EngineView {
+        server: row.server_name,
+        engine: row.engine,
+        version: row.version,
+        state: row.state,
+        code: row.code,
+        say: row.say,
+    }
+}
+
+/// Containers of one project of one server.
+#[derive(Serialize)]
+struct Group {
+    server: String,
+    server_id: Option<i64>,
+    project: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct List {
+    query: String,
+    q: String,
+    states: Vec<(&'static str, bool, String)>,
+    engines: Vec<EngineView>,
+    groups: Vec<Group>,
+    total: i64,
+    shown: usize,
+    log_bytes: i64,
+}
+
+/// States that a list can be narrowed to; empty: all but the removed ones.
+const FACETS: [&str; 4] = ["", "running", "exited", "gone"];
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = api::filter(ctx, (SHOWN_MAX, 0))?;
+    let ((all, total), engines) = ctx
+        .app
+        .db
+        .read(|conn| Ok((queries::list(conn, &filter)?, queries::engines(conn)?)))?;
+    let usages = api::usages(ctx)?;
+    let mut groups: Vec<Group> = Vec::new();
+    for one in &all {
+        let server_id = one.server.map(Id::get);
+        let is_same = |group: &Group| group.server_id == server_id && group.project == one.project;
+        if !groups.last().is_some_and(is_same) {
+            groups.push(Group {
+                server: one.server_name.clone(),
+                server_id,
+                project: one.project.clone(),
+                rows: Vec::new(),
+            });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.rows.push(row(one, usages.get(&one.id)));
+        }
+    }
+    let param = |name: &str| ctx.request.param(name).unwrap_or_default();
+    let at = |state: &str| {
+        query(&[
+            ("server_id", param("server_id")),
+            ("project", param("project")),
+            ("q", param("q")),
+            ("state", state),
+        ])
+    };
+    page::show(
+        ctx,
+        "containers/list.html",
+        List {
+            query: at(filter.state),
+            q: filter.q.into(),
+            states: FACETS.map(|state| (state, state == filter.state, at(state))).into(),
+            engines: engines.into_iter().map(engine_view).collect(),
+            shown: all.len(),
+            groups,
+            total,
+            log_bytes: ctx.app.journal.usage().bytes,
+        },
+    )
+}
+
+/// A line as shown, like those of tasks.
+#[derive(Serialize)]
+struct LineView {
+    seq: i64,
+    at: Ms,
+    class: &'static str,
+    text: String,
+    cursor: String,
+}
+
+/// `static/js/containers.js` does the same for later lines.
+fn line_view(line: &Line) -> LineView {
+    LineView {
+        seq: line.id,
+        at: line.at / 1_000_000,
+        class: match (line.stream, line.level) {
+            (Stream::Note, _) => "st",
+            (_, Level::Error | Level::Critical) => "e",
+            (_, Level::Warning) => "w",
+            (Stream::Stderr, _) => "x",
+            _ => "",
+        },
+        text: line.text.replace('\u{1b}', "␛"),
+        cursor: line.cursor().text(),
+    }
+}
+
+/// What the lines are narrowed by.
+#[derive(Serialize)]
+struct Narrowed {
+    q: String,
+    level: String,
+    since: String,
+    until: String,
+    stream: String,
+}
+
+fn narrowed(ctx: &Ctx) -> Narrowed {
+    let param = |name: &str| ctx.request.param(name).unwrap_or_default().to_string();
+    Narrowed {
+        q: param("q"),
+        level: param("level"),
+        since: param("since"),
+        until: param("until"),
+        stream: param("stream"),
+    }
+}
+
+impl Narrowed {
+    fn is_empty(&self) -> bool {
+        [&self.q, &self.level, &self.since, &self.until, &self.stream]
+            .iter()
+            .all(|text| text.is_empty())
+    }
+
+    fn query(&self, more: &[(&str, &str)]) -> String {
+        let own = [
+            ("q", self.q.as_str()),
+            ("level", &self.level),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("stream", &self.stream),
+        ];
+        query(&[&own[..], more].concat())
+    }
+}
+
+/// Something that happened, in the list beside the log.
+#[derive(Serialize)]
+struct EventView {
+    at: Ms,
+    kind: String,
+    glyph: &'static str,
+}
+
+#[derive(Serialize)]
+struct Show {
+    c: Row,
+    /// Server in addresses of the API.
+    server_ref: String,
+    life: String,
+    service: String,
+    usage: Used,
+    period: String,
+    lines: Vec<LineView>,
+    /// Is what is shown the newest, without a filter?
+    running: bool,
+    /// Number for the stream.
+    last: i64,
+    older: Option<String>,
+    download: String,
+    log_lines: i64,
+    log_bytes: i64,
+    narrowed: Narrowed,
+    levels: [&'static str; 7],
+    events: Vec<EventView>,
+    panels: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Used {
+    pids: Option<u64>,
+    mem_limit: Option<u64>,
+}
+
+/// Events beside a log.
+const EVENTS_SHOWN: i64 = 30;
+/// Lines on each side of one that is shown in its context.
+const AROUND: usize = 150;
+
+fn container(ctx: &Ctx) -> Result<Container> {
+    let id: Id<KindOfContainer> = ctx.id(0, "container")?;
+    let found = ctx.app.db.read(|conn| queries::get(conn, id.get()))?;
+    found.ok_or_else(|| Error::not_found("container"))
+}
+
+/// Marker of containers.
+enum KindOfContainer {}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    let c = container(ctx)?;
+    let at = Cursor::parse(ctx.param("at"));
+    let (lines, last, more) = match at {
+        Some(at) => around(ctx, &c, at)?,
+        None => {
+            let asked: Asked = logs::asked(ctx, vec![c.clone()])?;
+            let answer = asked.find(ctx.app)?;
+            let lines = answer.lines.iter().map(|(_, line)| line.clone()).collect();
+            (lines, answer.last(), answer.next())
+        }
+    };
+    let narrowed = narrowed(ctx);
+    let usages = api::usages(ctx)?;
+    let usage = usages.get(&c.id).copied().unwrap_or_default();
+    let stored = ctx.app.journal.usage_of(c.subject());
+    let events = ctx.app.db.read(|conn| queries::events(conn, c.id, EVENTS_SHOWN))?;
+    let events = events.into_iter().map(|(_, at, kind, _)| EventView {
+        at,
+        glyph: if kinds_alert(&kind) { "dark" } else { "lit" },
+        kind,
+    });
+    let server_ref = c.server.map_or(LOCAL.to_string(), |id| id.to_string());
+    let is_live = at.is_none() && narrowed.is_empty() && ctx.param("before").is_empty();
+    let content = Show {
+        server_ref: server_ref.clone(),
+        life: c.life.chars().take(12).collect(),
+        service: c.service.clone(),
+        usage: Used {
+            pids: usage.pids,
+            mem_limit: usage.memory_limit,
+        },
+        period: match ctx.param("period") {
+            "" => "1h".into(),
+            period => period.into(),
+        },
+        lines: lines.iter().map(line_view).collect(),
+        running: is_live,
+        last,
+        older: more.map(|cursor| narrowed.query(&[("before", &cursor)])),
+        download: format!(
+            "/api/containers/{server_ref}/{}/log.txt{}",
+            c.name,
+            narrowed.query(&[("tail", "5000")])
+        ),
+        log_lines: stored.lines,
+        log_bytes: stored.bytes,
+        narrowed,
+        levels: Level::NAMES,
+        events: events.collect(),
+        panels: ctx.panels(KIND.name, c.id)?,
+        c: row(&c, Some(&usage)),
+    };
+    page::show(ctx, "containers/show.html", content)
+}
+
+fn kinds_alert(kind: &str) -> bool {
+    crate::kinds::alert(kind).is_some()
+}
+
+/// The lines around a place, and where older ones go on.
+fn around(ctx: &Ctx, c: &Container, at: Cursor) -> Result<(Vec<Line>, i64, Option<String>)> {
+    let (until, all) = (
+        clock::mono() + clock::Duration::from_secs(3),
+        crate::journal::Filter::default(),
+    );
+    let before = Span {
+        before: Cursor {
+            id: at.id.saturating_add(1),
+            ..at
+        },
+        ..Span::default()
+    };
+    let after = Span {
+        after: at,
+        ..Span::default()
+    };
+    let (journal, of) = (&ctx.app.journal, [c.subject()]);
+    let older = journal.newest(&of, &all, before, AROUND, until)?;
+    let newer = journal.oldest(&of, &all, after, AROUND, until)?;
+    let lines = older.lines.into_iter().chain(newer.lines);
+    let lines: Vec<Line> = lines.map(|(_, line)| line).collect();
+    Ok((lines, journal.newest_id(), older.more.map(Cursor::text)))
+}
+
+fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
+    let input = tasks::Act::read(ctx.input()?)?;
+    let task = api::start(ctx, kind, &container(ctx)?, &input)?;
+    Ok(Reply::see_other(format!("/tasks/{task}")))
+}
+
+/// A line that was found.
+#[derive(Serialize)]
+struct Found {
+    container_id: i64,
+    container: String,
+    #[serde(flatten)]
+    line: LineView,
+}
+
+#[derive(Serialize)]
+struct Search {
+    narrowed: Narrowed,
+    server_id: String,
+    project: String,
+    items: Vec<Found>,
+    asked: bool,
+    older: Option<String>,
+    levels: [&'static str; 7],
+    /// Servers with containers: in addresses, and their names.
+    servers: Vec<(String, String)>,
+}
+
+fn search(ctx: &Ctx) -> Result<Reply> {
+    let of = logs::chosen(ctx)?;
+    let narrowed = narrowed(ctx);
+    let engines = ctx.app.db.read(queries::engines)?;
+    let servers = engines.into_iter().map(|row| match row.server {
+        Some(id) => (id.to_string(), row.server_name),
+        None => (LOCAL.to_string(), String::new()),
+    });
+    let asked: Asked = logs::asked(ctx, of)?;
+    let answer = asked.find(ctx.app)?;
+    let items = answer.lines.iter().rev().filter_map(|((_, id), line)| {
+        let c = asked.of.iter().find(|one| one.id == *id)?;
+        Some(Found {
+            container_id: *id,
+            container: c.full_name(),
+            line: line_view(line),
+        })
+    });
+    let (server_id, project) = (ctx.param("server_id"), ctx.param("project"));
+    let older = answer
+        .next()
+        .map(|cursor| narrowed.query(&[("server_id", server_id), ("project", project), ("before", &cursor)]));
+    let content = Search {
+        server_id: server_id.into(),
+        project: project.into(),
+        items: items.collect(),
+        asked: !narrowed.is_empty(),
+        older,
+        levels: Level::NAMES,
+        servers: servers.collect(),
+        narrowed,
+    };
+    page::show(ctx, "containers/search.html", content)
+}

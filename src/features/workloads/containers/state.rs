@@ -1,0 +1,491 @@
+//! What becomes of containers: compares what an engine lists with what was known, stores it and says what happened. An end
+//! is an alert when nobody asked for it, its code is not 0 and the engine has not started it again after some seconds; an
+//! end for want of memory always; several ends in a row are a loop.
+
+use super::model::{EngineId, GONE, Listed};
+use super::queries::{self, Container, Of};
+use super::settings::{self, LOOP_WINDOW};
+use crate::app::App;
+use crate::base::clock::{self, MINUTE, Ms, SECOND, rfc3339};
+use crate::base::error::Result;
+use crate::base::lines;
+use crate::base::text;
+use crate::db::Tx;
+use crate::events::outbox;
+use crate::journal::{Cursor, Filter, Span};
+use std::collections::{BTreeMap, HashMap};
+
+/// Alert: it ended without a person's act.
+pub const DIED: &str = "container.died";
+/// Alert: it was ended for want of memory.
+pub const OOM: &str = "container.oom";
+/// Alert: its check says that it is unhealthy, for longer than is patient.
+pub const UNHEALTHY: &str = "container.unhealthy";
+/// Alert: it ends again and again.
+pub const LOOPS: &str = "container.loops";
+/// It runs again.
+pub const RUNNING: &str = "container.running";
+/// It is healthy again.
+pub const HEALTHY: &str = "container.healthy";
+/// It has run for so long that its ends are over.
+pub const CALM: &str = "container.calm";
+/// It was removed.
+pub const REMOVED: &str = "container.removed";
+
+/// How long an engine may take to start a container again before its end is an alert.
+const PATIENCE: Ms = 5 * SECOND;
+/// How long before an end a person's act counts as its reason: a stop has its grace.
+const ACT_BEFORE: Ms = 10 * MINUTE;
+/// Of an alert's evidence: the lines of this time before it.
+const LAST_WORDS: Ms = MINUTE;
+/// At most so many of them.
+const LAST_LINES: usize = 40;
+/// Ends that are remembered.
+const ENDS_MAX: usize = 100;
+/// Containers that are gone of which a server's history is kept.
+const GONE_MAX: i64 = 500;
+
+/// What events have told since the last list, by life.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Last act of a person or program: unix ms.
+    asked: HashMap<EngineId, Ms>,
+    /// Ends with their codes.
+    died: HashMap<EngineId, Option<i64>>,
+    oom: HashMap<EngineId, Ms>,
+    health: HashMap<EngineId, &'static str>,
+}
+
+impl Told {
+    /// Somebody sent it a signal.
+    pub fn asked(&mut self, life: EngineId) {
+        self.asked.insert(life, clock::now());
+    }
+
+    /// It ended.
+    pub fn died(&mut self, life: EngineId, code: Option<i64>) {
+        self.died.insert(life, code);
+    }
+
+    /// It had no memory.
+    pub fn oom(&mut self, life: EngineId) {
+        self.oom.insert(life, clock::now());
+    }
+
+    /// Its health.
+    pub fn health(&mut self, life: EngineId, health: &'static str) {
+        self.health.insert(life, health);
+    }
+
+    /// Forgets what is about lives that are no longer listed, or long ago.
+    fn keep(&mut self, listed: &[Listed], now: Ms) {
+        let is_listed = |life: &EngineId| listed.iter().any(|one| one.life == *life);
+        self.asked.retain(|life, at| is_listed(life) && now - *at < ACT_BEFORE);
+        self.health.retain(|life, _| is_listed(life));
+        self.died.clear();
+        self.oom.clear();
+    }
+}
+
+/// Bounds as they are set.
+struct Patience {
+    unhealthy: Ms,
+    loop_count: usize,
+}
+
+/// A server's containers after a list.
+pub struct Applied {
+    /// Those that are listed, with our numbers.
+    pub here: Vec<(Listed, Container)>,
+    /// Numbers of those whose history was removed.
+    pub forgotten: Vec<i64>,
+    /// May something become an alert by waiting?
+    pub waits: bool,
+}
+
+/// Stores what a server's engine lists, and says what happened.
+pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Result<Applied> {
+    let now = clock::now();
+    let filter = queries::Filter {
+        server: Some(server),
+        state: "any",
+        limit: i64::MAX,
+        ..Default::default()
+    };
+    let applied = app.db.write(|tx| {
+        let patience = Patience {
+            unhealthy: settings::CONTAINERS_UNHEALTHY_S.number(tx)? * SECOND,
+            loop_count: usize::try_from(settings::CONTAINERS_LOOP_COUNT.number(tx)?).unwrap_or(3),
+        };
+        let (known, _) = queries::list(tx, &filter)?;
+        let mut known: BTreeMap<String, Container> = known.into_iter().map(|one| (one.name.clone(), one)).collect();
+        let mut applied = Applied {
+            here: Vec::with_capacity(listed.len()),
+            forgotten: Vec::new(),
+            waits: false,
+        };
+        let name = match server {
+            Some(id) => crate::features::fleet::servers::get(tx, id)?.fields.name,
+            None => String::new(),
+        };
+        for one in &listed {
+            let before = known.remove(&one.name);
+            let mut after = before.clone().unwrap_or_else(|| fresh(server, &name, one, now));
+            let happened = step(&mut after, before.as_ref(), one, told, &patience, now);
+            after.troubles = troubles(&after.troubles, &happened);
+            if before.as_ref() != Some(&after) {
+                after.seen_at = now;
+                after.id = queries::put(tx, &after)?;
+            }
+            applied.waits |= may_wait(&after, told, one);
+            happened.iter().try_for_each(|what| say(app, tx, &after, what, now))?;
+            applied.here.push((one.clone(), after));
+        }
+        for (_, mut gone) in known.into_iter().filter(|(_, one)| one.state != GONE) {
+            (gone.state, gone.since, gone.health) = (GONE.into(), now, String::new());
+            (gone.unhealthy_since, gone.seen_at) = (None, now);
+            if !gone.troubles.is_empty() {
+                gone.troubles.clear();
+                say(app, tx, &gone, &Happened::of(REMOVED), now)?;
+            }
+            queries::put(tx, &gone)?;
+        }
+        applied.forgotten = queries::remove_most_gone(tx, server, GONE_MAX)?;
+        Ok(applied)
+    })?;
+    told.keep(&listed, now);
+    Ok(applied)
+}
+
+fn fresh(server: Of, server_name: &str, one: &Listed, now: Ms) -> Container {
+    Container {
+        id: 0,
+        server,
+        server_name: server_name.into(),
+        name: one.name.clone(),
+        life: one.life.as_str().into(),
+        image: String::new(),
+        project: String::new(),
+        service: String::new(),
+        state: String::new(),
+        health: String::new(),
+        exit_code: None,
+        oom: false,
+        restarts: 0,
+        restarts_at: Vec::new(),
+        since: now,
+        unhealthy_since: None,
+        troubles: Vec::new(),
+        created_at: now,
+        seen_at: now,
+    }
+}
+
+/// Something to be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Happened {
+    kind: &'static str,
+    evidence: Vec<String>,
+}
+
+impl Happened {
+    fn of(kind: &'static str) -> Happened {
+        Happened {
+            kind,
+            evidence: Vec::new(),
+        }
+    }
+}
+
+fn is_up(state: &str) -> bool {
+    ["running", "paused"].contains(&state)
+}
+
+/// The next state of a container, and what is to be said about it.
+fn step(
+    c: &mut Container,
+    before: Option<&Container>,
+    one: &Listed,
+    told: &Told,
+    patience: &Patience,
+    now: Ms,
+) -> Vec<Happened> {
+    let mut out = Vec::new();
+    let was_up = before.is_some_and(|before| is_up(&before.state));
+    let is_new_life = c.life != one.life.as_str();
+    (c.life, c.image) = (one.life.as_str().into(), one.image.clone());
+    (c.project, c.service) = (one.project.clone(), one.service.clone());
+    if c.state != one.state || is_new_life {
+        (c.state, c.since) = (one.state.into(), now);
+    }
+    let asked = told.asked.contains_key(&one.life);
+    let died = told.died.get(&one.life);
+    let ended = died.is_some() || was_up && !is_up(one.state) && !is_new_life;
+    let has_trouble = |c: &Container, kind: &str| c.troubles.iter().any(|trouble| trouble == kind);
+    if ended {
+        c.exit_code = died.copied().flatten().or(one.exit_code).or(c.exit_code);
+        c.oom = told.oom.contains_key(&one.life);
+        if !asked {
+            c.restarts += 1;
+            c.restarts_at.push(now);
+        }
+    } else if !is_up(one.state) && one.exit_code.is_some() {
+        c.exit_code = one.exit_code;
+    }
+    c.restarts_at.retain(|at| now - *at < LOOP_WINDOW);
+    let many = c.restarts_at.len().saturating_sub(ENDS_MAX);
+    c.restarts_at.drain(..many);
+    if told.oom.contains_key(&one.life) && !has_trouble(c, OOM) {
+        out.push(Happened::of(OOM));
+    }
+    if c.restarts_at.len() >= patience.loop_count && !has_trouble(c, LOOPS) {
+        let evidence = vec![format!("It ended {} times within ten minutes.", c.restarts_at.len())];
+        out.push(Happened { kind: LOOPS, evidence });
+    }
+    let up = is_up(&c.state);
+    let bad_end = !up && c.state != "created" && c.exit_code.is_some_and(|code| code != 0) && !asked;
+    let known_end = before.is_some_and(|before| !is_up(&before.state)) && !c.restarts_at.is_empty();
+    if bad_end && known_end && now - c.since >= PATIENCE && !has_trouble(c, DIED) {
+        out.push(Happened::of(DIED));
+    }
+    if up && has_trouble(c, DIED) {
+        out.push(Happened::of(RUNNING));
+    }
+    if up && c.restarts_at.is_empty() && (has_trouble(c, OOM) || has_trouble(c, LOOPS)) {
+        out.push(Happened::of(CALM));
+    }
+    let health = told.health.get(&one.life).copied();
+    // The list tells it for Docker; for Podman only events and details do.
+    let health = if one.health.is_empty() {
+        health.unwrap_or("")
+    } else {
+        one.health
+    };
+    c.health = if up { health.into() } else { String::new() };
+    match c.health.as_str() {
+        "unhealthy" => {
+            let since = *c.unhealthy_since.get_or_insert(now);
+            if now - since >= patience.unhealthy && !has_trouble(c, UNHEALTHY) {
+                out.push(Happened::of(UNHEALTHY));
+            }
+        }
+        _ => {
+            c.unhealthy_since = None;
+            if has_trouble(c, UNHEALTHY) && (c.health == "healthy" || !up) {
+                out.push(Happened::of(HEALTHY));
+            }
+        }
+    }
+    out
+}
+
+/// Will waiting alone bring something to be said?
+fn may_wait(c: &Container, told: &Told, one: &Listed) -> bool {
+    let has = |kind: &str| c.troubles.iter().any(|trouble| trouble == kind);
+    let ended = !is_up(&c.state) && !c.restarts_at.is_empty() && !has(DIED) && !told.asked.contains_key(&one.life);
+    ended && c.exit_code != Some(0) || c.unhealthy_since.is_some() && !has(UNHEALTHY)
+}
+
+/// What is an alert after this.
+fn troubles(before: &[String], happened: &[Happened]) -> Vec<String> {
+    let mut out = before.to_vec();
+    for what in happened {
+        match what.kind {
+            RUNNING => out.retain(|kind| kind != DIED),
+            HEALTHY => out.retain(|kind| kind != UNHEALTHY),
+            CALM => out.retain(|kind| kind != OOM && kind != LOOPS),
+            REMOVED => out.clear(),
+            kind => out.push(kind.into()),
+        }
+    }
+    out
+}
+
+fn say(app: &App, tx: &Tx, c: &Container, what: &Happened, now: Ms) -> Result<()> {
+    let mut evidence = what.evidence.clone();
+    if [DIED, OOM, LOOPS, UNHEALTHY].contains(&what.kind) {
+        evidence.insert(0, how(c, now));
+        evidence.extend(last_words(app, c, now)?);
+    }
+    let data = serde_json::json!({
+        "name": c.full_name(), "container": c.name, "server_id": c.server, "image": c.image, "state": c.state,
+        "exit_code": c.exit_code, "oom": c.oom, "restarts": c.restarts, "since": rfc3339(c.since), "evidence": evidence,
+    });
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        what.kind,
+        (super::observed::TARGET.name, c.id),
+        &data,
+    )
+}
+
+/// `2026-11-21T05:31:50.000Z exited, code 137, for want of memory; image shop/api:2`
+fn how(c: &Container, now: Ms) -> String {
+    let mut out = format!("{} {}", rfc3339(now), c.state);
+    if let Some(code) = c.exit_code.filter(|_| !is_up(&c.state)) {
+        out.push_str(&format!(", code {code}"));
+    }
+    if c.oom {
+        out.push_str(", for want of memory");
+    }
+    if !c.health.is_empty() {
+        out.push_str(&format!(", {}", c.health));
+    }
+    out.push_str(&format!("; image {}", c.image));
+    out
+}
+
+/// What it said in the minute before.
+pub fn last_words(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
+    let newest = app.journal.newest(
+        &[c.subject()],
+        &Filter::default(),
+        Span::default(),
+        1,
+        clock::mono() + clock::Duration::from_secs(2),
+    )?;
+    // It may have been silent for a while before its end was noticed.
+    let end = newest
+        .lines
+        .last()
+        .map_or(now, |(_, line)| now.min(line.at / 1_000_000));
+    let span = Span {
+        after: Cursor {
+            at: (end - LAST_WORDS).saturating_mul(1_000_000),
+            id: 0,
+        },
+        ..Span::default()
+    };
+    let until = clock::mono() + clock::Duration::from_secs(2);
+    let page = app
+        .journal
+        .newest(&[c.subject()], &Filter::default(), span, LAST_LINES, until)?;
+    let line = |line: &crate::journal::Line| {
+        let text = text::cut(&line.text, 300);
+        format!("{} {}", rfc3339(line.at / 1_000_000), lines::plain(&uncoloured(text)))
+    };
+    Ok(page.lines.iter().map(|(_, one)| line(one)).collect())
+}
+
+/// A line without its colours.
+pub fn uncoloured(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str(part.split_once('m').map_or("", |(_, text)| text));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(state: &'static str, health: &'static str, code: Option<i64>) -> Listed {
+        Listed {
+            life: EngineId::parse(&"ab".repeat(32)).unwrap(),
+            name: "web".into(),
+            image: "x".into(),
+            state,
+            health,
+            exit_code: code,
+            project: String::new(),
+            service: String::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    struct Story {
+        now: Ms,
+        container: Option<Container>,
+        told: Told,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            let (now, container, told) = (1_000_000, None, Told::default());
+            Story { now, container, told }
+        }
+
+        fn see(&mut self, after: Ms, one: Listed) -> Vec<&'static str> {
+            self.now += after;
+            let patience = Patience {
+                unhealthy: 60 * SECOND,
+                loop_count: 3,
+            };
+            let before = self.container.clone();
+            let mut c = before.clone().unwrap_or_else(|| fresh(None, "", &one, self.now));
+            let happened = step(&mut c, before.as_ref(), &one, &self.told, &patience, self.now);
+            c.troubles = troubles(&c.troubles, &happened);
+            self.container = Some(c);
+            self.told.keep(&[one], clock::now());
+            happened.into_iter().map(|what| what.kind).collect()
+        }
+
+        fn dies(&mut self, code: i64) {
+            self.told.died(listed("exited", "", None).life, Some(code));
+        }
+    }
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_said_once_and_over_when_it_runs() {
+        let mut story = Story::new();
+        assert!(story.see(0, listed("running", "", None)).is_empty());
+        story.dies(3);
+        assert!(story.see(SECOND, listed("exited", "", Some(3))).is_empty());
+        assert_eq!(story.see(6 * SECOND, listed("exited", "", Some(3))), [DIED]);
+        assert!(story.see(6 * SECOND, listed("exited", "", Some(3))).is_empty());
+        assert_eq!(story.see(SECOND, listed("running", "", None)), [RUNNING]);
+    }
+
+    #[test]
+    fn what_a_person_did_or_ended_well_or_is_an_old_end_is_no_alert() {
+        let mut story = Story::new();
+        story.see(0, listed("running", "", None));
+        story.told.asked(listed("exited", "", None).life);
+        story.dies(137);
+        assert!(story.see(SECOND, listed("exited", "", Some(137))).is_empty());
+        assert!(story.see(9 * SECOND, listed("exited", "", Some(137))).is_empty());
+        let mut story = Story::new();
+        story.see(0, listed("running", "", None));
+        story.dies(0);
+        story.see(SECOND, listed("exited", "", Some(0)));
+        assert!(story.see(9 * SECOND, listed("exited", "", Some(0))).is_empty());
+        let mut story = Story::new();
+        story.see(0, listed("exited", "", Some(1)));
+        assert!(story.see(9 * SECOND, listed("exited", "", Some(1))).is_empty());
+    }
+
+    #[test]
+    fn ends_in_a_row_are_a_loop_until_it_is_calm() {
+        let mut story = Story::new();
+        story.see(0, listed("running", "", None));
+        let mut said = Vec::new();
+        for _ in 0..4 {
+            story.dies(1);
+            said.extend(story.see(2 * SECOND, listed("running", "", None)));
+        }
+        assert_eq!(said, [LOOPS]);
+        assert!(story.see(5 * MINUTE, listed("running", "", None)).is_empty());
+        assert_eq!(story.see(6 * MINUTE, listed("running", "", None)), [CALM]);
+    }
+
+    #[test]
+    fn want_of_memory_and_bad_health_are_said() {
+        let mut story = Story::new();
+        story.see(0, listed("running", "healthy", None));
+        story.told.oom(listed("running", "", None).life);
+        story.dies(137);
+        assert_eq!(story.see(SECOND, listed("running", "starting", None)), [OOM]);
+        assert!(story.container.as_ref().unwrap().oom);
+        assert!(story.see(SECOND, listed("running", "unhealthy", None)).is_empty());
+        assert_eq!(story.see(MINUTE, listed("running", "unhealthy", None)), [UNHEALTHY]);
+        assert_eq!(story.see(SECOND, listed("running", "healthy", None)), [HEALTHY]);
+    }
+
+    #[test]
+    fn colours_are_taken_off() {
+        assert_eq!(uncoloured("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}[3"), "abc");
+    }
+}

@@ -1,0 +1,3 @@
+//! What runs on the servers: containers.
+
+pub mod containers;
