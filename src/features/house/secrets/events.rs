@@ -24,7 +24,7 @@ pub const KINDS: &[EventKind] = &[
         EXPIRING,
         may(Read, Secrets),
         AlertKind {
-            rule: BuiltinRule::new(60, "WARNING", About::Other),
+            rule: BuiltinRule::new(80, "WARNING", About::Other),
             title: "The secret {name} ends soon",
             resolved_by: &[RENEWED],
             explained_by: ExplainedBy::Nothing,
