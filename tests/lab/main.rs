@@ -8,6 +8,7 @@ mod fake;
 mod airgap;
 mod certwatch;
 mod channels;
+mod containers;
 mod debians;
 mod dns;
 mod domains;
