@@ -7,27 +7,29 @@ use common::lab::{Hosts, on, script};
 use common::*;
 use serde_json::{Value, json};
 
-/// Docker, and an image of busybox that was made here: no registry is asked.
+/// Docker, and an image of the shell that was made here: no registry is asked.
 const DOCKER: &str = r#"export DEBIAN_FRONTEND=noninteractive
-apt-get install -y --no-install-recommends docker.io busybox-static >/dev/null 2>&1
+apt-get install -y --no-install-recommends docker.io >/dev/null 2>&1
 mkdir -p /etc/docker && echo '{"storage-driver":"vfs","iptables":false,"bridge":"none"}' > /etc/docker/daemon.json
 systemctl restart docker
-mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/ && for a in sh sleep echo usleep; do ln -sf busybox /tmp/image/bin/$a; done
+cd /tmp && mkdir -p image/bin image/lib64 image/lib/x86_64-linux-gnu && cp -L /bin/sh /bin/sleep image/bin/
+cp -L /lib64/ld-linux-x86-64.so.2 image/lib64/ && cp -L /lib/x86_64-linux-gnu/libc.so.6 image/lib/x86_64-linux-gnu/
 tar -C /tmp/image -c . | docker import - lab:1 >/dev/null && docker version --format '{{.Server.Version}}'"#;
 
 const PODMAN: &str = r#"export DEBIAN_FRONTEND=noninteractive
-apt-get install -y --no-install-recommends podman runc busybox-static >/dev/null 2>&1
+apt-get install -y --no-install-recommends podman runc >/dev/null 2>&1
 mkdir -p /etc/containers && printf '[engine]\nruntime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="file"\n[containers]\nlog_driver="k8s-file"\ndefault_ulimits=["nofile=1024:1024","nproc=2048:2048"]\n' > /etc/containers/containers.conf
 printf '[storage]\ndriver="vfs"\nrunroot="/run/containers/storage"\ngraphroot="/var/lib/containers/storage"\n' > /etc/containers/storage.conf
 systemctl enable --now podman.socket
-mkdir -p /tmp/image/bin && cp /bin/busybox /tmp/image/bin/ && for a in sh sleep echo usleep; do ln -sf busybox /tmp/image/bin/$a; done
+cd /tmp && mkdir -p image/bin image/lib64 image/lib/x86_64-linux-gnu && cp -L /bin/sh /bin/sleep image/bin/
+cp -L /lib64/ld-linux-x86-64.so.2 image/lib64/ && cp -L /lib/x86_64-linux-gnu/libc.so.6 image/lib/x86_64-linux-gnu/
 tar -C /tmp/image -c . | podman import - lab:1 >/dev/null 2>&1 && podman version --format '{{.Client.Version}}'"#;
 
 /// Writes so many hundred lines, ten times a second.
 fn talks(hundreds: u32) -> String {
     format!(
         "i=0; while [ $i -lt {hundreds} ]; do j=0; while [ $j -lt 100 ]; do j=$((j+1)); echo \"line $((i*100+j)) of many\"; done; \
-         i=$((i+1)); usleep 90000; done; sleep 100000"
+         i=$((i+1)); sleep 0.09; done; sleep 100000"
     )
 }
 
