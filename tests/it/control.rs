@@ -34,8 +34,8 @@ fn the_command_line_asks_the_daemon_as_the_user_that_the_kernel_says() {
     ];
     let made = out(&api(&house, &post));
     assert_eq!(made["name"], "made by hand");
-    let listed = out(&api(&house, &["--path", "/api/groups?limit=1"]));
-    assert_eq!(listed["items"][0], made);
+    let shown = out(&api(&house, &["--path", &format!("/api/groups/{}", made["id"])]));
+    assert_eq!(shown, made);
     // The daemon did it, for a user of this machine, and the audit says so.
     let row = &house.admin().get("/api/audit?action=group.create").is(200)["items"][0];
     assert_eq!(

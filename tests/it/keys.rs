@@ -68,6 +68,8 @@ fn full_house() -> House {
     }
     let hook = json!({ "type": "webhook", "name": "hook", "url": "https://192.0.2.1/", "secret": "sixteen letters!" });
     admin.post("/api/notifications", &hook).is(201);
+    let secret = json!({ "name": "replica", "type": "password", "value": "known to two" });
+    admin.post("/api/secrets", &secret).is(201);
     house.stop();
     let folder = house.folder.path();
     let (db, vault) = opened(folder);

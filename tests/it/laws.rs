@@ -634,6 +634,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
         1,
         "nothing may happen meanwhile: that is what is counted",
     ),
+    (
+        "tests/lab/containers.rs",
+        3,
+        "lines are written while nothing listens: that is what is counted",
+    ),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),
     (
         "tests/lab/own_network.rs",
