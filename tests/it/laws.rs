@@ -636,7 +636,7 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ),
     (
         "tests/lab/containers.rs",
-        3,
+        4,
         "lines are written while nothing listens: that is what is counted",
     ),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),

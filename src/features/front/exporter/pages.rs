@@ -38,12 +38,12 @@ fn drop_token(ctx: &Ctx) -> Result<Reply> {
         Err(Error {
             kind: Kind::NotFound, ..
         })
-        | Ok(()) => Ok(Reply::see_other("/settings?saved=1#s-secrets")),
+        | Ok(()) => Ok(Reply::see_other("/settings?saved=1#s-prometheus")),
         Err(e) => Err(e),
     }
 }
 
 fn set_push_secret(ctx: &Ctx) -> Result<Reply> {
     api::keep_push_secret(ctx)?;
-    Ok(Reply::see_other("/settings?saved=1#s-secrets"))
+    Ok(Reply::see_other("/settings?saved=1#s-prometheus"))
 }
