@@ -11,6 +11,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("/api/auth/logout", "ends the session that it asks by; tests/it/auth.rs"),
     ("/api/events/stream", "never ends; tests/it/events.rs"),
     ("/api/tasks/{id}/stream", "never ends; tests/it/tasks.rs"),
+    (
+        "/api/containers/{server_id}/{name}/logs/stream",
+        "never ends; tests/it/containers.rs",
+    ),
+    (
+        "/api/hosts/{id}/status-check",
+        "waits four seconds for a host that is not there; tests/it/hosts.rs",
+    ),
     ("/api/live", "never ends; tests/it/events.rs"),
     (
         "/api/tasks/{id}/logs",
