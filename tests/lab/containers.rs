@@ -136,3 +136,58 @@ fn no_line_is_lost_or_doubled_on_real_engines_whatever_breaks() {
     lab.has_all(2, "talker", 40_000);
     lab.has_all(1, "talker", 40_000);
 }
+
+#[test]
+#[ignore = "lab: h4 h5"]
+fn an_end_is_told_with_its_last_words_and_the_next_life_goes_on() {
+    let lab = lab();
+    let admin = lab.house.admin();
+    for (host, engine) in [("h4", "docker"), ("h5", "podman")] {
+        on(
+            host,
+            &format!(
+                "{engine} run -d --network host --name web lab:1 sh -c 'echo line 1 of the first; sleep 8; echo ERROR it falls >&2; exit 3'"
+            ),
+        );
+    }
+    for server in [1, 2] {
+        let alert = eventually("its end", || {
+            let all = admin.get("/api/alerts?state=firing").is(200);
+            let mut all = all["items"].as_array().unwrap().iter().cloned();
+            let of = format!("h{}/web", 3 + server);
+            all.find(|a| a["kind"] == "container.died" && a["target"]["name"] == of)
+        });
+        assert!(alert["evidence"].to_string().contains("ERROR it falls"), "{alert}");
+    }
+    for (host, engine) in [("h4", "docker"), ("h5", "podman")] {
+        on(
+            host,
+            &format!(
+                "{engine} rm web; {engine} run -d --network host --name web lab:1 sh -c 'echo line 2 of the second; sleep 1000'"
+            ),
+        );
+    }
+    for server in [1, 2] {
+        eventually("both lives", || {
+            let found = admin.get(&format!("/api/log-search?q=line&server_id={server}")).is(200);
+            (found["items"].as_array().unwrap().len() == 2).then_some(())
+        });
+        let task = admin
+            .post(&format!("/api/containers/{server}/web/stop"), &json!({ "grace_s": 1 }))
+            .is(202);
+        let task = lab.house.wait_for(task["task_id"].as_i64().unwrap());
+        assert_eq!(task["status"], "ok", "{task}");
+        eventually("it is stopped", || {
+            (admin.get(&format!("/api/containers/{server}/web")).is(200)["state"] == "exited").then_some(())
+        });
+    }
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let all = admin.get("/api/alerts?state=firing").is(200);
+    let died = all["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|a| a["kind"] == "container.died")
+        .count();
+    assert_eq!(died, 0, "a person asked for it");
+}

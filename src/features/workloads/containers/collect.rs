@@ -59,6 +59,8 @@ const WIDTH: usize = 6;
 const STACK: usize = 256 << 10;
 /// Pause before a log is followed again that ended with an error.
 const FOLLOW_PAUSE: Duration = Duration::from_secs(10);
+/// Pause before events are asked for again that ended by themselves.
+const EVENTS_PAUSE: Duration = Duration::from_secs(3);
 /// Longest line of events.
 const EVENT_MAX: usize = 256 << 10;
 
@@ -474,18 +476,13 @@ impl<'a> Visit<'a> {
 
     /// Lists, and follows what is to be followed, until the session is over.
     fn look<'s>(&'s self, scope: &'s Scope<'s, '_>) -> Result<()> {
-        let (tell, told) = mpsc::sync_channel::<Happened>(10_000);
+        let (tell, told) = mpsc::sync_channel(10_000);
         thread::Builder::new()
             .name("containers.events".into())
             .spawn_scoped(scope, move || {
-                let ended = self.events(&tell);
-                self.fail(ended.err().unwrap_or_else(|| {
-                    Error::new(
-                        Kind::Upstream,
-                        "engine_ended",
-                        "The container engine ended the stream of its events.",
-                    )
-                }));
+                if let Err(e) = self.events(&tell) {
+                    self.fail(e);
+                }
             })?;
         thread::Builder::new()
             .name("containers.stats".into())
@@ -510,14 +507,16 @@ impl<'a> Visit<'a> {
                 continue;
             }
             match told.recv_timeout(left.min(Duration::from_millis(500))) {
-                Ok(event) => {
+                Ok(None) => dirty = true,
+                Ok(Some(event)) => {
                     dirty = true;
                     match event.what {
                         What::Asked => news.asked(event.life),
                         What::Died(code) => news.died(event.life, code),
                         What::Oom => news.oom(event.life),
                         What::Health(health) => news.health(event.life, health),
-                        What::Started | What::Other => {}
+                        What::Started => news.started(&event.life),
+                        What::Other => {}
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -568,16 +567,27 @@ impl<'a> Visit<'a> {
         Ok(applied)
     }
 
-    fn events(&self, tell: &mpsc::SyncSender<Happened>) -> Result<()> {
-        let mut stream = self.engine.open(&Ask::Events, self.over)?;
-        while let Some(line) = stream.line(EVENT_MAX)? {
-            if let Some(event) = model::happened(&line)
-                && tell.send(event).is_err()
-            {
+    /// Tells what happens, and `None` where something may have happened unheard, until the session is over. Errors: what
+    /// breaks the stream.
+    fn events(&self, tell: &mpsc::SyncSender<Option<Happened>>) -> Result<()> {
+        loop {
+            let mut stream = self.engine.open(&Ask::Events, self.over)?;
+            if tell.send(None).is_err() {
+                return Ok(());
+            }
+            while let Some(line) = stream.line(EVENT_MAX)? {
+                if let Some(event) = model::happened(&line)
+                    && tell.send(Some(event)).is_err()
+                {
+                    return Ok(());
+                }
+            }
+            // Podman with its events in a file ends the stream at once while there is no file. An engine that has gone
+            // refuses the next question.
+            if self.over.wait(EVENTS_PAUSE) {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Begins to follow what is to be followed, and lets go what is not any more.

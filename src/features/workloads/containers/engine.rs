@@ -53,7 +53,7 @@ pub enum Ask<'a> {
 }
 
 /// Events that are asked for. Health checks make three others of each container every few seconds.
-const EVENTS: &str = r#"{"type":["container"],"event":["create","start","restart","die","died","oom","kill","stop","pause","unpause","rename","destroy","remove","cleanup","health_status"]}"#;
+const EVENTS: &str = r#"{"type":["container"],"event":["create","start","restart","die","died","oom","kill","stop","pause","unpause","rename","destroy","remove","health_status"]}"#;
 
 impl Ask<'_> {
     fn method(&self) -> Method {
@@ -86,8 +86,6 @@ impl Ask<'_> {
     fn limit(&self) -> Duration {
         match self {
             Ask::Stop(_, grace) | Ask::Restart(_, grace) => Duration::from_secs(u64::from(*grace)) + STOP_MORE,
-            // Podman sends the head of this answer with its first event.
-            Ask::Events => IDLE_MAX,
             _ => ANSWER_MAX,
         }
     }

@@ -385,8 +385,7 @@ pub fn happened(line: &str) -> Option<Happened> {
             let words = ["starting", "healthy", "unhealthy"];
             What::Health(words.into_iter().find(|word| *word == said)?)
         }
-        // Podman says `die` while its list still has it running, and `cleanup` when that is written.
-        "create" | "pause" | "unpause" | "rename" | "destroy" | "remove" | "cleanup" => What::Other,
+        "create" | "pause" | "unpause" | "rename" | "destroy" | "remove" => What::Other,
         _ => return None,
     };
     let name = attribute("name").unwrap_or_default();

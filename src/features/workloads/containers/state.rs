@@ -34,6 +34,8 @@ pub const REMOVED: &str = "container.removed";
 
 /// How long an engine may take to start a container again before its end is an alert.
 const PATIENCE: Ms = 5 * SECOND;
+/// How long an engine may take to write an end down.
+const WRITTEN_MAX: Ms = 15 * SECOND;
 /// How long before an end a person's act counts as its reason: a stop has its grace.
 const ACT_BEFORE: Ms = 10 * MINUTE;
 /// Of an alert's evidence: the lines of this time before it.
@@ -50,8 +52,10 @@ const GONE_MAX: i64 = 500;
 pub struct Told {
     /// Last act of a person or program: unix ms.
     asked: HashMap<EngineId, Ms>,
-    /// Ends with their codes.
-    died: HashMap<EngineId, Option<i64>>,
+    /// Ends with their codes, and whether it has begun again since.
+    died: HashMap<EngineId, (Option<i64>, bool)>,
+    /// Ends that the last lists did not have yet, since unix ms: an engine tells of an end before it has written it down.
+    early: HashMap<EngineId, Ms>,
     oom: HashMap<EngineId, Ms>,
     health: HashMap<EngineId, &'static str>,
 }
@@ -64,7 +68,15 @@ impl Told {
 
     /// It ended.
     pub fn died(&mut self, life: EngineId, code: Option<i64>) {
-        self.died.insert(life, code);
+        self.died.insert(life, (code, false));
+    }
+
+    /// It began, perhaps again.
+    pub fn started(&mut self, life: &EngineId) {
+        self.early.remove(life);
+        if let Some((_, again)) = self.died.get_mut(life) {
+            *again = true;
+        }
     }
 
     /// It had no memory.
@@ -82,7 +94,10 @@ impl Told {
         let is_listed = |life: &EngineId| listed.iter().any(|one| one.life == *life);
         self.asked.retain(|life, at| is_listed(life) && now - *at < ACT_BEFORE);
         self.health.retain(|life, _| is_listed(life));
-        self.died.clear();
+        let is_up = |life: &EngineId| listed.iter().any(|one| one.life == *life && is_up(one.state));
+        let unwritten = self.died.drain().filter(|(_, (_, again))| !again);
+        self.early.extend(unwritten.map(|(life, _)| (life, now)));
+        self.early.retain(|life, at| is_up(life) && now - *at < WRITTEN_MAX);
         self.oom.clear();
     }
 }
@@ -154,7 +169,10 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         Ok(applied)
     })?;
     told.keep(&listed, now);
-    Ok(applied)
+    Ok(Applied {
+        waits: applied.waits || !told.early.is_empty(),
+        ..applied
+    })
 }
 
 fn fresh(server: Of, server_name: &str, one: &Listed, now: Ms) -> Container {
@@ -220,10 +238,11 @@ fn step(
     }
     let asked = told.asked.contains_key(&one.life);
     let died = told.died.get(&one.life);
-    let ended = died.is_some() || was_up && !is_up(one.state) && !is_new_life;
+    let is_counted = told.early.contains_key(&one.life);
+    let ended = died.is_some() || was_up && !is_up(one.state) && !is_new_life && !is_counted;
     let has_trouble = |c: &Container, kind: &str| c.troubles.iter().any(|trouble| trouble == kind);
     if ended {
-        c.exit_code = died.copied().flatten().or(one.exit_code).or(c.exit_code);
+        c.exit_code = died.and_then(|(code, _)| *code).or(one.exit_code).or(c.exit_code);
         c.oom = told.oom.contains_key(&one.life);
         if !asked {
             c.restarts += 1;
@@ -419,13 +438,31 @@ mod tests {
             let happened = step(&mut c, before.as_ref(), &one, &self.told, &patience, self.now);
             c.troubles = troubles(&c.troubles, &happened);
             self.container = Some(c);
-            self.told.keep(&[one], clock::now());
+            self.told.keep(&[one], self.now);
             happened.into_iter().map(|what| what.kind).collect()
         }
 
         fn dies(&mut self, code: i64) {
             self.told.died(listed("exited", "", None).life, Some(code));
         }
+    }
+
+    #[test]
+    fn an_end_that_the_list_has_not_yet_is_one_end() {
+        let mut story = Story::new();
+        assert!(story.see(0, listed("running", "", None)).is_empty());
+        story.dies(3);
+        assert!(story.see(SECOND, listed("running", "", None)).is_empty());
+        assert!(!story.told.early.is_empty(), "it is looked at again soon");
+        assert!(story.see(3 * SECOND, listed("exited", "", Some(3))).is_empty());
+        assert_eq!(story.see(6 * SECOND, listed("exited", "", Some(3))), [DIED]);
+        assert_eq!(story.container.as_ref().unwrap().restarts, 1);
+        // One that the engine has started again is up for good, and its next end is another one.
+        story.dies(3);
+        story.told.started(&listed("", "", None).life);
+        assert_eq!(story.see(SECOND, listed("running", "", None)), [RUNNING]);
+        assert!(story.told.early.is_empty());
+        assert_eq!(story.container.as_ref().unwrap().restarts, 2);
     }
 
     #[test]
