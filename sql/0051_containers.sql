@@ -17,6 +17,7 @@ CREATE TABLE containers (
   restarts_at TEXT   NOT NULL DEFAULT '[]',        -- times of the last of them, unix ms
   since      INTEGER NOT NULL,                     -- when it came into its state
   unhealthy_since INTEGER,
+  asked_until INTEGER,                             -- an end before this is one that somebody here has asked for
   troubles   TEXT    NOT NULL DEFAULT '[]',        -- what was said of it as alerts and is not over: died, oom …
   created_at INTEGER NOT NULL,                     -- first seen
   seen_at    INTEGER NOT NULL

@@ -46,6 +46,8 @@ pub struct Container {
     pub since: Ms,
     /// Since when it is unhealthy.
     pub unhealthy_since: Option<Ms>,
+    /// An end before this, unix ms, is one that somebody here has asked for.
+    pub asked_until: Option<Ms>,
     /// What is an alert about it.
     pub troubles: Vec<String>,
     /// First seen.
@@ -55,7 +57,8 @@ pub struct Container {
 }
 
 const COLUMNS: &str = "c.id, c.server_id, coalesce(s.name, ''), c.name, c.life, c.image, c.project, c.service, c.state,
-    c.health, c.exit_code, c.oom, c.restarts, c.restarts_at, c.since, c.unhealthy_since, c.troubles, c.created_at, c.seen_at";
+    c.health, c.exit_code, c.oom, c.restarts, c.restarts_at, c.since, c.unhealthy_since, c.troubles, c.created_at, c.seen_at,
+    c.asked_until";
 const FROM: &str = "containers c LEFT JOIN main.servers s ON s.id = c.server_id";
 
 fn container(r: &Row) -> rusqlite::Result<Container> {
@@ -80,6 +83,7 @@ fn container(r: &Row) -> rusqlite::Result<Container> {
         troubles: serde_json::from_str(&list(16)?).unwrap_or_default(),
         created_at: r.get(17)?,
         seen_at: r.get(18)?,
+        asked_until: r.get(19)?,
     })
 }
 
@@ -146,7 +150,16 @@ pub fn by_name(conn: &Conn, server: Of, name: &str) -> Result<Option<Container>>
         .optional()?)
 }
 
-/// Stores one; with the number 0 it is new. Returns its number.
+/// Notes that its end is asked for, and may take until then.
+pub fn ask_end(conn: &Conn, id: i64, until: Ms) -> Result<()> {
+    conn.execute(
+        "UPDATE containers SET asked_until = ?2 WHERE id = ?1",
+        params![id, until],
+    )?;
+    Ok(())
+}
+
+/// Stores what was seen of one; with the number 0 it is new. Returns its number.
 pub fn put(conn: &Conn, c: &Container) -> Result<i64> {
     let (restarts_at, troubles) = (serde_json::json!(c.restarts_at), serde_json::json!(c.troubles));
     conn.prepare_cached(

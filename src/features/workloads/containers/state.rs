@@ -152,7 +152,7 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
                 after.seen_at = now;
                 after.id = queries::put(tx, &after)?;
             }
-            applied.waits |= may_wait(&after, told, one);
+            applied.waits |= may_wait(&after, told, one, now);
             happened.iter().try_for_each(|what| say(app, tx, &after, what, now))?;
             applied.here.push((one.clone(), after));
         }
@@ -193,6 +193,7 @@ fn fresh(server: Of, server_name: &str, one: &Listed, now: Ms) -> Container {
         restarts_at: Vec::new(),
         since: now,
         unhealthy_since: None,
+        asked_until: None,
         troubles: Vec::new(),
         created_at: now,
         seen_at: now,
@@ -213,6 +214,11 @@ impl Happened {
             evidence: Vec::new(),
         }
     }
+}
+
+/// Did somebody ask for an end of it? The engine may have told so; of acts from here Podman tells nothing.
+fn is_asked(c: &Container, told: &Told, one: &Listed, now: Ms) -> bool {
+    told.asked.contains_key(&one.life) || c.asked_until.is_some_and(|until| now < until)
 }
 
 fn is_up(state: &str) -> bool {
@@ -236,7 +242,7 @@ fn step(
     if c.state != one.state || is_new_life {
         (c.state, c.since) = (one.state.into(), now);
     }
-    let asked = told.asked.contains_key(&one.life);
+    let asked = is_asked(c, told, one, now);
     let died = told.died.get(&one.life);
     let is_counted = told.early.contains_key(&one.life);
     let ended = died.is_some() || was_up && !is_up(one.state) && !is_new_life && !is_counted;
@@ -244,7 +250,9 @@ fn step(
     if ended {
         c.exit_code = died.and_then(|(code, _)| *code).or(one.exit_code).or(c.exit_code);
         c.oom = told.oom.contains_key(&one.life);
-        if !asked {
+        if asked {
+            c.restarts_at.clear(); // what was before is no reason any more
+        } else {
             c.restarts += 1;
             c.restarts_at.push(now);
         }
@@ -299,9 +307,9 @@ fn step(
 }
 
 /// Will waiting alone bring something to be said?
-fn may_wait(c: &Container, told: &Told, one: &Listed) -> bool {
+fn may_wait(c: &Container, told: &Told, one: &Listed, now: Ms) -> bool {
     let has = |kind: &str| c.troubles.iter().any(|trouble| trouble == kind);
-    let ended = !is_up(&c.state) && !c.restarts_at.is_empty() && !has(DIED) && !told.asked.contains_key(&one.life);
+    let ended = !is_up(&c.state) && !c.restarts_at.is_empty() && !has(DIED) && !is_asked(c, told, one, now);
     ended && c.exit_code != Some(0) || c.unhealthy_since.is_some() && !has(UNHEALTHY)
 }
 
@@ -445,6 +453,21 @@ mod tests {
         fn dies(&mut self, code: i64) {
             self.told.died(listed("exited", "", None).life, Some(code));
         }
+    }
+
+    #[test]
+    fn an_end_that_somebody_here_asked_for_is_none_also_later() {
+        let mut story = Story::new();
+        assert!(story.see(0, listed("running", "", None)).is_empty());
+        story.dies(3);
+        assert!(story.see(SECOND, listed("exited", "", Some(3))).is_empty());
+        assert!(story.see(SECOND, listed("running", "", None)).is_empty());
+        story.container.as_mut().unwrap().asked_until = Some(story.now + 40 * SECOND);
+        story.dies(137);
+        for after in [SECOND, 10 * SECOND, 60 * SECOND] {
+            assert!(story.see(after, listed("exited", "", Some(137))).is_empty());
+        }
+        assert_eq!(story.container.as_ref().unwrap().restarts, 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::model::EngineId;
 use super::observed::TARGET;
 use super::queries::{self, Container};
 use crate::access::right::{self, may};
+use crate::base::clock::{self, SECOND};
 use crate::base::error::{Error, Kind as Fault, Result};
 use crate::form::param::{self, Param};
 use crate::task::worker::Run;
@@ -23,6 +24,9 @@ pub const RESTART: &str = "container.restart";
 
 /// Seconds between the request to end and the end, when nobody says otherwise.
 const GRACE_S: i64 = 10;
+
+/// Seconds within which an end after its grace is one that was asked for.
+const MORE_S: i64 = 30;
 
 /// What acts take.
 pub const ACT: &[Param] = &[GRACE];
@@ -91,6 +95,10 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
         life.short(),
         container.image
     ));
+    if !matches!(ask(&life, grace), Ask::Start(_)) {
+        let until = clock::now() + (i64::from(grace) + MORE_S) * SECOND;
+        run.app.db.write(|tx| queries::ask_end(tx, container.id, until))?;
+    }
     let status = collect::with_engine(run.app, container.server, run.cancel, |engine: &Engine| {
         let (status, _) = engine.ask(&ask(&life, grace)).map_err(|e| match e.kind {
             Fault::NotFound => {
