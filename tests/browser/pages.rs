@@ -76,6 +76,18 @@ fn add_server(house: &House, name: &str, glances_port: u16) {
     assert_eq!(house.browser_of_admin().post("/servers", &form).status, 303);
 }
 
+/// A container that ended badly, as the collector leaves it.
+fn add_container(house: &House) {
+    house
+        .database("lamplighter.db")
+        .execute(
+            "INSERT INTO containers (name, server_id, life, image, project, state, exit_code, since, troubles, created_at, seen_at)
+             VALUES ('shop-web-1', 1, '', 'shop/web:2', 'shop', 'exited', 137, 1, '[\"container.died\",\"container.oom\"]', 1, 1)",
+            [],
+        )
+        .unwrap();
+}
+
 /// An upstream, a group, and two domains in states of their own.
 fn add_domains(house: &House) {
     let mut admin = house.browser_of_admin();
@@ -122,6 +134,7 @@ fn every_page_is_clean_in_all_four_looks() {
     let kept = serde_json::json!({ "name": "pg-replica", "type": "private_key", "generate": "ed25519", "tags": ["db"],
         "rotation_interval_s": 30 * 86_400 });
     house.admin().post("/api/secrets", &kept).is(201);
+    add_container(&house);
     let pages = [
         "/",
         "/upstreams",
@@ -143,6 +156,9 @@ fn every_page_is_clean_in_all_four_looks() {
         "/servers/1/delete",
         "/servers/1/install-glances",
         "/servers/1/metrics",
+        "/containers",
+        "/containers/1",
+        "/log-search",
         "/tasks",
         "/tasks/1",
         "/alerts",
