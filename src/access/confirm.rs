@@ -9,6 +9,7 @@ use crate::base::clock::{self, MINUTE, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::secret::Secret;
 use crate::db::{Conn, Db};
+use crate::form::Input;
 use crate::vault::{Vault, password};
 
 /// How long it counts.
@@ -20,6 +21,22 @@ pub enum Evidence {
     Password(Secret),
     /// A code of their authenticator, or a recovery code.
     Code(String),
+}
+
+impl Evidence {
+    /// Reads `password` or `totp` of a body. `None`: neither is there, and that is noted as wrong.
+    pub fn read(input: &mut Input) -> Option<Evidence> {
+        let password = input.secret("password").flatten();
+        let code = input.text("totp").filter(|code| !code.is_empty());
+        match (password, code) {
+            (Some(password), _) => Some(Evidence::Password(password)),
+            (None, Some(code)) => Some(Evidence::Code(code)),
+            (None, None) => {
+                input.wrong("password", "required", "Give your password, or a code as “totp”.");
+                None
+            }
+        }
+    }
 }
 
 /// Until when what they have shown counts; `None`: it does not.

@@ -187,12 +187,18 @@ fn tried(house: &House) -> [u16; 3] {
     ]
 }
 
-#[test]
-fn a_disk_that_becomes_read_only_is_read_and_written_again_when_it_can_be() {
+/// A house that runs within a shim from its next start on.
+fn shimmed() -> (Shim, House) {
     let shim = Shim::new();
     let mut house = House::empty(Processes::One, &[]);
     house.password = house.account(ADMIN, "admin");
     shim.around(&mut house);
+    (shim, house)
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_read_and_written_again_when_it_can_be() {
+    let (shim, mut house) = shimmed();
     house.start();
     assert_eq!(tried(&house), [200, 200, 201]);
     shim.switch_on("readonly", "");
@@ -317,10 +323,7 @@ fn a_real_disk_that_is_full_or_breaks_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn threads_that_cannot_be_made_are_missed_and_come_back() {
-    let shim = Shim::new();
-    let mut house = House::empty(Processes::One, &[]);
-    house.password = house.account(ADMIN, "admin");
-    shim.around(&mut house);
+    let (shim, mut house) = shimmed();
     house.start();
     assert_eq!(tried(&house), [200, 200, 201]);
     let door = Door::new(1);
@@ -450,10 +453,7 @@ fn cpu_ms(house: &House) -> u64 {
 #[ignore = "takes minutes: tests/long proofs"]
 fn a_clock_that_jumps_a_day_starts_no_storm() {
     const DAY: i64 = 86_400;
-    let shim = Shim::new();
-    let mut house = House::empty(Processes::One, &[]);
-    house.password = house.account(ADMIN, "admin");
-    shim.around(&mut house);
+    let (shim, mut house) = shimmed();
     shim.switch_on("clock", "0");
     house.start();
     let admin = house.admin();

@@ -74,6 +74,17 @@ pub fn targets(conn: &Conn) -> Result<Vec<Target>> {
 
 /// Keeps a result, unless the server is gone or somewhere else meanwhile.
 pub fn keep(conn: &Conn, target: &Target, seen: &Seen, at: Ms) -> Result<()> {
+    let row = params![
+        target.id,
+        at,
+        seen.say,
+        seen.latency_ms,
+        seen.status.name(),
+        seen.method,
+        seen.code,
+        target.host,
+        target.port
+    ];
     let same = conn
         .prepare_cached(
             "UPDATE host_checks SET last_at = ?2, count = count + 1, say = ?3, latency = ?4,
@@ -82,33 +93,13 @@ pub fn keep(conn: &Conn, target: &Target, seen: &Seen, at: Ms) -> Result<()> {
                AND status = ?5 AND method = ?6 AND code = ?7
                AND EXISTS (SELECT 1 FROM servers WHERE id = ?1 AND host = ?8 AND ssh_port = ?9)",
         )?
-        .execute(params![
-            target.id,
-            at,
-            seen.say,
-            seen.latency_ms,
-            seen.status.name(),
-            seen.method,
-            seen.code,
-            target.host,
-            target.port
-        ])?;
+        .execute(row)?;
     if same == 0 {
         conn.prepare_cached(
             "INSERT INTO host_checks (server_id, first_at, last_at, status, method, code, say, latency, latency_min, latency_max)
              SELECT id, ?2, ?2, ?5, ?6, ?7, ?3, ?4, ?4, ?4 FROM servers WHERE id = ?1 AND host = ?8 AND ssh_port = ?9",
         )?
-        .execute(params![
-            target.id,
-            at,
-            seen.say,
-            seen.latency_ms,
-            seen.status.name(),
-            seen.method,
-            seen.code,
-            target.host,
-            target.port
-        ])?;
+        .execute(row)?;
     }
     Ok(())
 }

@@ -106,15 +106,8 @@ fn set_password(ctx: &Ctx) -> Result<Reply> {
 
 fn confirm(ctx: &Ctx) -> Result<Reply> {
     let mut input = ctx.input()?;
-    let password = input.secret("password").flatten();
-    let code = input.text("totp").filter(|code| !code.is_empty());
-    let evidence = match (password, code) {
-        (Some(password), _) => Evidence::Password(password),
-        (None, Some(code)) => Evidence::Code(code),
-        (None, None) => {
-            input.wrong("password", "required", "Give your password, or a code as “totp”.");
-            return Err(input.refuse());
-        }
+    let Some(evidence) = Evidence::read(&mut input) else {
+        return Err(input.refuse());
     };
     input.finish(&[])?;
     confirm::show(&ctx.app.db, &ctx.app.vault, &ctx.app.throttle, ctx.actor()?, &evidence)?;

@@ -230,15 +230,8 @@ pub fn open(ctx: &Ctx, mut input: Input) -> Result<Shown> {
         input.wrong("reason", "required", "Say why: it stands in the audit.");
     }
     let version = input.number("version");
-    let password = input.secret("password").flatten();
-    let code = input.text("totp").filter(|code| !code.is_empty());
-    let evidence = match (password, code) {
-        (Some(password), _) => Evidence::Password(password),
-        (None, Some(code)) => Evidence::Code(code),
-        (None, None) => {
-            input.wrong("password", "required", "Give your password, or a code as “totp”.");
-            return Err(input.refuse());
-        }
+    let Some(evidence) = Evidence::read(&mut input) else {
+        return Err(input.refuse());
     };
     input.finish(&[])?;
     super::reveal(ctx.app, (id, version), &reason, &evidence, (ctx.actor()?, by))
