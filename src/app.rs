@@ -108,6 +108,11 @@ impl App {
         Ok((self.db.version()?, self.metrics.version()?))
     }
 
+    /// All databases, in the order of [`schema::ALL`].
+    pub fn databases(&self) -> [&Db; 3] {
+        [&self.db, &self.metrics, self.journal.db()]
+    }
+
     /// The same machines, for somebody whose reads see no more than this.
     pub fn through(&self, lens: Lens) -> App {
         App {
@@ -121,8 +126,8 @@ impl App {
     pub fn open(config: Config, registry: Arc<Registry>) -> Result<App> {
         keep_private(&config)?;
         let master = vault::master_key(&config)?;
-        let [db, metrics] = schema::open_all(&config.data_dir)?;
-        let journal = Journal::open(Arc::new(schema::JOURNAL_DB.open(&config.data_dir)?))?;
+        let [db, metrics, journal] = schema::open_all(&config.data_dir)?;
+        let journal = Journal::open(Arc::new(journal))?;
         let vault = Vault::open(&db, &master)?;
         audit::begin(&db, &vault)?;
         let program = std::env::current_exe()?;

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::zone::Zones;
 use crate::base::{log, notify, sys};
+use crate::db::Db;
 use crate::events::wake::Wake;
 use crate::feature::Feature;
 use crate::features::house::events;
@@ -105,8 +106,7 @@ fn wait_for_stop(app: &App, signals: &mut File) {
     let mut byte = [0];
     loop {
         if !sys::readable(signals, GIVE_BACK_EVERY) {
-            app.db.close_idle();
-            app.metrics.close_idle();
+            app.databases().into_iter().for_each(Db::close_idle);
             sys::give_back();
             continue;
         }

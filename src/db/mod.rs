@@ -478,7 +478,7 @@ impl Db {
     }
 }
 
-/// Idle connections, the last used first. Each has parsed the schema and has pages in its cache: about 300 kB.
+/// Idle connections, the last used last. Each has parsed the schema and has pages in its cache: about 300 kB.
 struct Idle<T> {
     all: Vec<T>,
     /// The fewest that there were since the last [`Db::close_idle`]: so many were not needed.

@@ -51,17 +51,22 @@ pub const DATABASES: [&Database; 2] = [&STATE_DB, &METRICS_DB];
 /// together, and a restore drops it.
 pub const ALL: [&Database; 3] = [&STATE_DB, &METRICS_DB, &JOURNAL_DB];
 
-/// Opens all databases of this folder, making them and bringing their schemas up to date; the first, then the second. Errors:
+/// Opens all databases of this folder, in the order of [`ALL`], making them and bringing their schemas up to date. Errors:
 /// as [`Db::open`]; a newer one, or no room, before any is changed.
-pub fn open_all(folder: &Path) -> Result<[Db; 2]> {
-    let attach = |of: &Database| Db::attach(&folder.join(of.name), of.durability);
-    let state = attach(&STATE_DB)?;
-    let needed = state.needs(STATE_DB.steps)?;
-    let metrics = attach(&METRICS_DB)?;
-    migrate::check_room(folder, needed + metrics.needs(METRICS_DB.steps)?)?;
-    state.upgrade(STATE_DB.steps)?;
-    metrics.upgrade(METRICS_DB.steps)?;
-    Ok([state, metrics])
+pub fn open_all(folder: &Path) -> Result<[Db; 3]> {
+    let attach = |of: &Database| -> Result<(Db, u64)> {
+        let db = Db::attach(&folder.join(of.name), of.durability)?;
+        let needed = db.needs(of.steps)?;
+        Ok((db, needed))
+    };
+    let [state, metrics, journal] = ALL.map(attach);
+    let ((state, a), (metrics, b), (journal, c)) = (state?, metrics?, journal?);
+    migrate::check_room(folder, a + b + c)?;
+    let all = [state, metrics, journal];
+    for (db, of) in all.iter().zip(ALL) {
+        db.upgrade(of.steps)?;
+    }
+    Ok(all)
 }
 
 macro_rules! steps {

@@ -160,6 +160,11 @@ struct Added {
 }
 
 impl Journal {
+    /// Its file.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
     /// Opens the journal: reads what it knows of the file.
     pub fn open(db: Arc<Db>) -> Result<Journal> {
         let version = db.version()?;

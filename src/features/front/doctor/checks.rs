@@ -101,7 +101,7 @@ fn key(app: &App) -> Result<Found> {
 }
 
 fn database(app: &App) -> Result<Found> {
-    let trouble = [&app.db, &app.metrics].into_iter().find(|db| db.trouble().is_some());
+    let trouble = app.databases().into_iter().find(|db| db.trouble().is_some());
     match trouble {
         Some(db) => fails("trouble", db.path().display().to_string()),
         None => fine(
@@ -113,19 +113,19 @@ fn database(app: &App) -> Result<Found> {
 }
 
 fn size(app: &App) -> Result<i64> {
-    Ok(app.db.size()?.file + app.metrics.size()?.file)
+    app.databases().into_iter().map(|db| Ok(db.size()?.file)).sum()
 }
 
 /// Names of the copies of before upgrades.
 fn copies(app: &App) -> Result<Vec<String>> {
-    let mut all = migrate::copies(app.db.path())?;
-    all.extend(migrate::copies(app.metrics.path())?);
+    let all = app.databases().map(|db| migrate::copies(db.path()));
+    let all = all.into_iter().collect::<Result<Vec<_>>>()?.concat();
     let name = |path: &PathBuf| Some(path.file_name()?.to_string_lossy().into_owned());
     Ok(all.iter().filter_map(name).collect())
 }
 
 fn integrity(app: &App) -> Result<Found> {
-    for db in [&app.db, &app.metrics] {
+    for db in app.databases() {
         if let Some(what) = db.check(&Cancel::new())? {
             return fails("damaged", format!("{}: {what}", db.path().display()));
         }

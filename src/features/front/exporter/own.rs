@@ -30,13 +30,15 @@ pub fn write(ctx: &Ctx, out: &mut Text) -> Result<()> {
         Kind::Gauge,
         "Size of a database with its log.",
     );
-    let databases = [("state", app.db.size()?), ("metrics", app.metrics.size()?)];
-    for (name, size) in databases {
+    let names = ["state", "metrics", "journal"].into_iter();
+    let databases = names.zip(app.databases()).map(|(name, db)| Ok((name, db.size()?)));
+    let databases = databases.collect::<Result<Vec<_>>>()?;
+    for (name, size) in &databases {
         let bytes = (size.file + size.wal) as f64;
         out.value("lamplighter_database_size_bytes", &[("database", name)], bytes);
     }
     out.family("lamplighter_database_free_bytes", Kind::Gauge, "Of that, empty pages.");
-    for (name, size) in databases {
+    for (name, size) in &databases {
         out.value(
             "lamplighter_database_free_bytes",
             &[("database", name)],

@@ -59,7 +59,7 @@ const PERIODIC: &[Periodic] = &[
         name: "databases.shrink",
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
-            for db in [&app.db, &app.metrics] {
+            for db in app.databases() {
                 let bytes = db.shrink()?;
                 if bytes > 0 {
                     let name = db.path().display().to_string();
@@ -83,7 +83,7 @@ const PERIODIC: &[Periodic] = &[
         every: Duration::from_secs(24 * 3600),
         run: Work::Long(|app, cancel| {
             let mut damage = Vec::new();
-            for db in [&app.db, &app.metrics] {
+            for db in app.databases() {
                 if let Some(what) = db.check(cancel)? {
                     let what = format!("{} is damaged: {what}.", db.path().display());
                     log::critical("db", &what, &[]);
@@ -203,7 +203,7 @@ impl Reason {
 pub struct Own {
     /// Worst status of the reasons.
     pub status: Status,
-    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both databases.
+    /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worst of all databases.
     pub database: &'static str,
     /// Problems, worst first.
     pub reasons: Vec<Reason>,
@@ -212,13 +212,14 @@ pub struct Own {
 /// Evaluates [`Own`]; costs one query.
 pub fn own(app: &App) -> Own {
     let mut reasons = Vec::new();
-    // Servers are managed even without the samples.
-    for (db, worst) in [(&app.db, Status::Unhealthy), (&app.metrics, Status::Degraded)] {
+    // Servers are managed even without samples and lines.
+    let worst = [Status::Unhealthy, Status::Degraded, Status::Degraded];
+    for (db, worst) in app.databases().into_iter().zip(worst) {
         let file = || db.path().file_name().unwrap_or_default().to_string_lossy();
         match db.trouble() {
             Some(Trouble::Damaged(e)) => reasons.push(Reason::new("damaged", worst, file(), e)),
             Some(Trouble::Failing(e)) => reasons.push(Reason::new("failing", Status::Degraded, file(), e)),
-            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // both are on the same disk
+            Some(Trouble::Full) if reasons.iter().any(|r| r.code == "full") => {} // all are on the same disk
             Some(Trouble::Full) => reasons.push(Reason::new("full", Status::Degraded, folder(app), "")),
             None => {}
         }
@@ -255,9 +256,7 @@ static SAID: Mutex<Option<Option<&'static str>>> = Mutex::new(None);
 
 /// Reports when the disk of our data is nearly full, full, and has space again. Uses the reserve, too.
 fn check_disk(app: &App) -> Result<()> {
-    let is_full = [&app.db, &app.metrics]
-        .iter()
-        .any(|db| db.trouble() == Some(Trouble::Full));
+    let is_full = app.databases().iter().any(|db| db.trouble() == Some(Trouble::Full));
     let (free, size) = sys::disk(&app.config.data_dir)?;
     let is_open = app.db.read(|conn| alerts::is_open(conn, DISK_FULL, US))?;
     let mut said = lock(&SAID);
@@ -301,7 +300,7 @@ described! {
     struct Report {
         status: Status,
         version: &'static str,
-        /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worse of both files.
+        /// `ok`, `full`, `damaged`, `failing` or `unreadable`: the worst of all files.
         database: &'static str,
         uptime_seconds: u64,
         /// Problems as sentences; only for signed-in users.
@@ -399,7 +398,7 @@ described! {
 
 /// Reads [`Storage`].
 pub fn storage_of(app: &App) -> Result<Storage> {
-    let databases = [&app.db, &app.metrics].map(|db| {
+    let databases = app.databases().map(|db| {
         let size = db.size()?;
         let name = db.path().file_name().unwrap_or_default();
         Ok(Database {
