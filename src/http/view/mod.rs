@@ -124,6 +124,8 @@ templates![
     "containers/search.html",
     "containers/show.html",
     "doctor/show.html",
+    "hosts/_on_server.html",
+    "inventory/show.html",
     "silences/list.html",
     "tasks/_card.html",
     "tasks/_dialog.html",

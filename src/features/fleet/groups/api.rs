@@ -1,6 +1,5 @@
 //! The groups' JSON API.
 
-use super::known::parse;
 use super::members;
 use super::model::{self, Fields, KINDS, RULE};
 use super::{Counts, Filter, Group};
@@ -11,6 +10,7 @@ use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
+use crate::features::fleet::scope::{self, parse};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
@@ -203,7 +203,7 @@ fn preview(ctx: &Ctx) -> Result<Reply> {
     let Some(Ok(rule)) = rule else {
         return Err(Error::internal("a rule that was checked"));
     };
-    let found = (ctx.app.db).read(|conn| members::matching(ctx.app, conn, &rule, None))?;
+    let found = (ctx.app.db).read(|conn| scope::matching(ctx.app, conn, &rule, None))?;
     let total = found.len() as i64;
     let items = found.into_iter().take(PREVIEW_MAX).map(|(id, name)| Found { id, name });
     Reply::json(&List {

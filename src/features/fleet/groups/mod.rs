@@ -2,7 +2,6 @@
 //! Deleting a group deletes nothing that was in it.
 
 mod events;
-mod known;
 mod model;
 mod queries;
 mod members;
@@ -130,6 +129,23 @@ pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Group> {
 /// A page of groups and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
     queries::list(conn, filter)
+}
+
+/// Every group by name.
+pub fn all(conn: &Conn) -> Result<Vec<Group>> {
+    let filter = Filter {
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter)?.0)
+}
+
+/// Every group of hosts with the ids of its servers.
+pub fn members_by_name(conn: &Conn) -> Result<Vec<(String, Vec<i64>)>> {
+    let of_hosts = all(conn)?.into_iter().filter(|group| group.fields.kind == "host");
+    of_hosts
+        .map(|group| Ok((group.fields.name, queries::members(conn, group.id)?)))
+        .collect()
 }
 
 /// Every group of domains by name.

@@ -39,6 +39,8 @@ pub struct Row {
     state: String,
     targets: Vec<Target>,
     tag: String,
+    /// The scope in short, where it is no tag.
+    scope: String,
     kind: String,
     reason: String,
     author: String,
@@ -58,6 +60,11 @@ struct Target {
 
 /// Puts a row together.
 pub fn row(s: Silence) -> Row {
+    let tag = api::tag(&s);
+    let scope = match tag.is_empty() {
+        true => s.scope.within.sentence(),
+        false => String::new(),
+    };
     let targets = s.scope.targets.into_iter().zip(s.names);
     Row {
         id: s.id.get(),
@@ -69,7 +76,8 @@ pub fn row(s: Silence) -> Row {
             })
             .collect(),
         state: s.state,
-        tag: s.scope.tag,
+        tag,
+        scope,
         kind: s.scope.kind,
         reason: s.reason,
         author: s.author,
@@ -108,7 +116,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
         Ok((
             super::list(conn, state, limit, offset)?,
             counts,
-            groups::of_domains(conn)?,
+            groups::all(conn)?,
         ))
     })?;
     let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
@@ -202,6 +210,6 @@ fn over(ctx: &Ctx, kind: &str, target: (&str, i64)) -> Result<Value> {
     let silence = ctx
         .app
         .db
-        .read(|conn| super::covering(conn, &Subject::of(conn, kind, target)?))?;
+        .read(|conn| super::covering(ctx.app, conn, &Subject::of(conn, kind, target)?))?;
     Ok(json!(silence.map(row)))
 }
