@@ -1,10 +1,11 @@
 //! Members of groups of hosts: said one by one, or found by a rule. What a rule finds is stored, and found again when a
 //! server changes, when the rule does, and every five minutes, because figures and facts change by themselves.
 
+use super::model::KINDS;
 use super::queries;
 use crate::app::App;
 use crate::base::clock::Duration;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::log;
 use crate::db::Tx;
@@ -53,6 +54,18 @@ pub fn store(app: &App, tx: &Tx, id: Id<id::Group>, rule: Option<&Rule>, said: &
         }]));
     }
     Ok(change)
+}
+
+/// Finds the members of a group of hosts again. Error: it is of domains, or its rule cannot be read.
+pub fn again(app: &App, tx: &Tx, id: Id<id::Group>) -> Result<Change> {
+    let group = super::get(tx, id)?;
+    if group.fields.kind != KINDS[1] {
+        let say = "This is a group of domains: it has no rule, and nothing to recalculate.";
+        return Err(Error::new(Kind::Conflict, "group_of_domains", say));
+    }
+    let rule = group.fields.rule.as_ref().map(parse).transpose();
+    let rule = rule.map_err(|say| Error::new(Kind::Conflict, "group_rule_unreadable", say))?;
+    store(app, tx, id, rule.as_ref(), &group.fields.members)
 }
 
 /// Reads a stored rule; one that this version does not understand finds nobody new and loses nobody.

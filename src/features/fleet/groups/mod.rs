@@ -7,6 +7,7 @@ mod queries;
 mod members;
 mod section;
 mod api;
+mod of_hosts;
 mod pages;
 
 use crate::access::Allowed;
@@ -46,11 +47,11 @@ pub const FEATURE: Feature = Feature {
 
 const TARGET: TargetKind = TargetKind {
     name: "group",
-    page: "/domains?group_id=",
+    page: "/groups/",
     name_of: |conn, id| Ok(queries::get(conn, Id::new(id))?.map(|group| group.fields.name)),
     named: |conn, name| {
         let same = |g: &Group| g.fields.name.to_lowercase() == name.to_lowercase();
-        Ok(of_domains(conn)?.into_iter().find(same).map(|g| g.id.get()))
+        Ok(all(conn)?.into_iter().find(same).map(|g| g.id.get()))
     },
     related: |_, id| Ok(vec![Related::to(TARGET.name, id)]),
 };
@@ -81,7 +82,10 @@ const SEARCH: &[Source] = &[Source {
         let hit = |g: Group| Hit {
             name: g.fields.name,
             detail: g.fields.notes,
-            href: format!("/groups#g{}", g.id),
+            href: match g.fields.kind {
+                "host" => format!("/groups/{}", g.id),
+                _ => format!("/groups#g{}", g.id),
+            },
         };
         Ok((rows.into_iter().map(hit).collect(), all))
     },

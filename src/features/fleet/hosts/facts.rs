@@ -74,7 +74,11 @@ mod tests {
             ("disk_2", "xfs 9 1 /srv/my data"),
             ("disk_3", "odd"),
         ]);
-        let kept = facts(&[("kernel", "6.1"), ("disk /", "ext4 1000 KiB"), ("disk /srv/my data", "xfs 9 KiB")]);
+        let kept = facts(&[
+            ("kernel", "6.1"),
+            ("disk /", "ext4 1000 KiB"),
+            ("disk /srv/my data", "xfs 9 KiB"),
+        ]);
         assert_eq!(snapshot(found), kept);
     }
 

@@ -60,7 +60,11 @@ fn card(ctx: &Ctx, id: i64) -> Result<Value> {
     let id = Id::new(id);
     let (server, looks, snapshots) = ctx.app.db.read(|conn| {
         let looks = queries::list(conn, id, LOOKS, 0)?.0;
-        Ok((servers::get(conn, id)?, looks, queries::facts(conn, id, SNAPSHOTS + 1, 0)?.0))
+        Ok((
+            servers::get(conn, id)?,
+            looks,
+            queries::facts(conn, id, SNAPSHOTS + 1, 0)?.0,
+        ))
     })?;
     if server.fields.check_method == "none" && looks.is_empty() && snapshots.is_empty() {
         return Ok(Value::Null);

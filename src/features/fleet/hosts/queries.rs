@@ -1,8 +1,8 @@
 //! SQL of the looks at hosts. Only a host's newest row (highest id) is ever updated.
 
+use super::check::{Seen, Status, Target};
 use super::facts::Facts;
 use super::{Row, Snapshot};
-use super::check::{Seen, Status, Target};
 use crate::base::clock::{DAY, Ms};
 use crate::base::error::Result;
 use crate::base::id::{Id, Server};

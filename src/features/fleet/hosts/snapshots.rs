@@ -12,8 +12,8 @@ use crate::base::id::Id;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
 use crate::features::fleet::servers;
-use crate::task::queue::{self, Ended};
 use crate::task::NewTask;
+use crate::task::queue::{self, Ended};
 
 /// Changes that an event tells.
 const TOLD_MAX: usize = 20;

@@ -116,7 +116,10 @@ fn prometheus(ctx: &Ctx) -> Result<Reply> {
         let (target, labels) = export::prometheus(&server, port);
         Target {
             targets: vec![target],
-            labels: labels.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+            labels: labels
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), value))
+                .collect(),
         }
     });
     Reply::json(&Targets(each.collect()))

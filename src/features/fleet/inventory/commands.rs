@@ -124,7 +124,11 @@ fn inventory(asked: &Invocation) -> Result<u8> {
         ("port", "port"),
         ("known-hosts-file", "known_hosts"),
     ] {
-        query.extend(asked.flag(flag).map(|value| format!("{param}={}", percent_encode(value))));
+        query.extend(
+            asked
+                .flag(flag)
+                .map(|value| format!("{param}={}", percent_encode(value))),
+        );
     }
     let get = |what: &str| asked.ask(Method::Get, &format!("/api/inventory/{what}?{}", query.join("&")), b"");
     let chosen = ["list", "host", "ssh-config", "known-hosts", "prometheus-sd"];
@@ -195,7 +199,12 @@ fn told(plan: &Value) -> String {
     let line = |row: &Value| {
         let port = row["port"].as_u64().unwrap_or_default();
         let at = format!("{}@{}:{port}", word(row, "username"), word(row, "host"));
-        format!("{:<6} {:<24} {at:<40} {}\n", word(row, "state"), word(row, "name"), word(row, "why"))
+        format!(
+            "{:<6} {:<24} {at:<40} {}\n",
+            word(row, "state"),
+            word(row, "name"),
+            word(row, "why")
+        )
     };
     let mut text: String = rows.iter().map(line).collect();
     let created = plan["created"].as_array().map_or(0, Vec::len);

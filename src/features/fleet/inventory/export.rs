@@ -13,7 +13,9 @@ pub fn ansible(servers: &[Server], groups: &[(String, Vec<i64>)]) -> Map<String,
     let (mut vars, mut alone) = (Map::new(), BTreeSet::new());
     for server in servers {
         let f = &server.fields;
-        let mut of = |group: String| drop(members.entry(group).or_default().insert(&f.name));
+        let mut of = |group: String| {
+            members.entry(group).or_default().insert(&f.name);
+        };
         f.tags.iter().for_each(|tag| of(format!("tag_{}", word(tag))));
         if !f.environment.is_empty() {
             of(format!("env_{}", word(&f.environment)));
@@ -30,7 +32,11 @@ pub fn ansible(servers: &[Server], groups: &[(String, Vec<i64>)]) -> Map<String,
     let children: Vec<&str> = members.keys().map(String::as_str).chain(["ungrouped"]).collect();
     out.insert("all".into(), json!({ "children": children }));
     out.insert("ungrouped".into(), json!({ "hosts": alone }));
-    out.extend(members.iter().map(|(group, names)| (group.clone(), json!({ "hosts": names }))));
+    out.extend(
+        members
+            .iter()
+            .map(|(group, names)| (group.clone(), json!({ "hosts": names }))),
+    );
     out
 }
 
@@ -47,12 +53,15 @@ fn host_vars(server: &Server) -> Value {
 
 /// A name that Ansible takes for a group: letters, digits and underscores.
 fn word(text: &str) -> String {
-    text.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+    text.chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '_' })
+        .collect()
 }
 
 /// `Host` blocks that take only the accepted keys, which stand in `known_hosts`.
 pub fn ssh_config(servers: &[Server], known_hosts: &str) -> String {
-    let mut out = String::from("# Made by Lamplighter. In ~/.ssh/config, above everything else: Include lamplighter.conf\n");
+    let mut out =
+        String::from("# Made by Lamplighter. In ~/.ssh/config, above everything else: Include lamplighter.conf\n");
     let mut taken = BTreeSet::new();
     for server in servers.iter().filter(|server| is_pinned(server)) {
         let f = &server.fields;

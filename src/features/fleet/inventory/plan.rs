@@ -17,10 +17,17 @@ use std::collections::{HashMap, HashSet};
 /// Fields of an import.
 pub const PARAMS: &[Param] = &[
     param::choice("format", &FORMATS, "What it is; `auto` looks at it."),
-    param::text("text", TEXT_MAX, "The inventory itself.").required().example("\"Host web-1\\n  HostName 192.0.2.10\\n  User root\""),
+    param::text("text", TEXT_MAX, "The inventory itself.")
+        .required()
+        .example("\"Host web-1\\n  HostName 192.0.2.10\\n  User root\""),
     param::text("username", 64, "Whom to sign in as where the inventory does not say."),
     param::list("tags", 32, 64, "Tags for all of them, beside their own."),
-    param::list("names", HOSTS_MAX, 255, "Only these of the new ones; none: all of them."),
+    param::list(
+        "names",
+        HOSTS_MAX,
+        255,
+        "Only these of the new ones; none: all of them.",
+    ),
     param::secret("password", 1_024, "For the login to all of them, or for sudo."),
     param::secret("ssh_key", 32 << 10, "Private key for the login to all of them."),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
@@ -99,7 +106,14 @@ impl Asked {
         let mut put = |name: &str, value: Value| drop(draft.insert(name.into(), value));
         put("name", json!(entry.name));
         put("host", json!(entry.host));
-        put("username", json!(if entry.username.is_empty() { &self.username } else { &entry.username }));
+        put(
+            "username",
+            json!(if entry.username.is_empty() {
+                &self.username
+            } else {
+                &entry.username
+            }),
+        );
         put("tags", json!(tags));
         for (name, text) in [
             ("ssh_port", &entry.port),
@@ -121,10 +135,11 @@ impl Asked {
     pub fn carry_out(&self, app: &App, by: Allowed<Edit, Servers>, is_real: bool) -> Result<Plan> {
         let known = app.db.read(servers::all)?;
         let fresh = app.db.read(servers::fresh)?;
-        let by_name: HashMap<String, Id<Server>> =
-            known.iter().map(|s| (s.fields.name.to_lowercase(), s.id)).collect();
-        let by_address: HashMap<(&str, u16), Id<Server>> =
-            known.iter().map(|s| ((s.fields.host.as_str(), s.fields.ssh_port), s.id)).collect();
+        let by_name: HashMap<String, Id<Server>> = known.iter().map(|s| (s.fields.name.to_lowercase(), s.id)).collect();
+        let by_address: HashMap<(&str, u16), Id<Server>> = known
+            .iter()
+            .map(|s| ((s.fields.host.as_str(), s.fields.ssh_port), s.id))
+            .collect();
         let (mut items, mut taken, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         let has_secret = self.secrets.iter().any(|(field, _)| *field != "ssh_key_passphrase");
         for entry in &self.entries {
@@ -133,7 +148,11 @@ impl Asked {
                 name: entry.name.clone(),
                 host: entry.host.clone(),
                 port,
-                username: if entry.username.is_empty() { self.username.clone() } else { entry.username.clone() },
+                username: if entry.username.is_empty() {
+                    self.username.clone()
+                } else {
+                    entry.username.clone()
+                },
                 tags: entry.tags.clone(),
                 environment: entry.environment.clone(),
                 state: "new",
@@ -141,9 +160,16 @@ impl Asked {
                 server_id: None,
             };
             let twin = by_name.get(&entry.name.to_lowercase());
-            let draft = match (&*entry.problem, twin.or_else(|| by_address.get(&(entry.host.as_str(), port)))) {
+            let draft = match (
+                &*entry.problem,
+                twin.or_else(|| by_address.get(&(entry.host.as_str(), port))),
+            ) {
                 ("", Some(id)) => {
-                    let same = if twin.is_some() { "of this name" } else { "at this address" };
+                    let same = if twin.is_some() {
+                        "of this name"
+                    } else {
+                        "at this address"
+                    };
                     (row.state, row.server_id) = ("known", Some(*id));
                     row.why = format!("There is a server {same} already.");
                     None
@@ -185,6 +211,11 @@ impl Asked {
 fn said(e: &Error) -> String {
     match e.fields.is_empty() {
         true => e.say.clone(),
-        false => e.fields.iter().map(|f| f.message.as_str()).collect::<Vec<_>>().join(" "),
+        false => e
+            .fields
+            .iter()
+            .map(|f| f.message.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }

@@ -60,7 +60,11 @@ fn too_many() -> String {
 }
 
 fn looks_like(text: &str) -> &'static str {
-    let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let lines = || {
+        text.lines()
+            .map(str::trim)
+            .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    };
     let first = lines().next().unwrap_or_default();
     let is_head = delimiter(first).is_some_and(|by| columns(first, by).iter().any(|c| c == "host" || c == "name"));
     let is_host = |line: &str| keyword(line).is_some_and(|(word, _)| word == "host" || word == "match");
@@ -110,7 +114,11 @@ fn ssh_config(text: &str) -> Result<Vec<Entry>, String> {
     let mut blocks: Vec<(Vec<String>, Vec<(String, String)>)> = vec![(vec!["*".into()], Vec::new())];
     let mut names: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
-    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
         let Some((word, value)) = keyword(line) else { continue };
         match word.as_str() {
             "host" => {
@@ -150,7 +158,9 @@ fn of_alias(name: String, blocks: &[(Vec<String>, Vec<(String, String)>)]) -> En
         .flat_map(|(_, options)| options)
         .collect();
     let value = |word: &str| mine.iter().find(|(w, _)| w == word).map(|(_, value)| value.as_str());
-    let jump = value("proxyjump").or(value("proxycommand")).filter(|v| !v.eq_ignore_ascii_case("none"));
+    let jump = value("proxyjump")
+        .or(value("proxycommand"))
+        .filter(|v| !v.eq_ignore_ascii_case("none"));
     let host = value("hostname").unwrap_or(&name);
     let host = host.replace("%%", "\0").replace("%h", &name).replace('\0', "%");
     Entry {
@@ -222,7 +232,10 @@ impl Ansible {
             for _ in 0..DEPTH_MAX {
                 let fresh: Vec<&str> = level.into_iter().filter(|g| !all.contains(g)).collect();
                 all.extend(&fresh);
-                level = fresh.iter().flat_map(|g| parents.get(g).cloned().unwrap_or_default()).collect();
+                level = fresh
+                    .iter()
+                    .flat_map(|g| parents.get(g).cloned().unwrap_or_default())
+                    .collect();
             }
             if !all.contains(&"all") {
                 all.push("all");
@@ -234,7 +247,8 @@ impl Ansible {
             };
             let host = var(["ansible_host", "ansible_ssh_host"]);
             let connection = var(["ansible_connection", "ansible_connection"]);
-            let is_ssh = ["", "ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"].contains(&&*connection);
+            let is_ssh =
+                ["", "ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"].contains(&&*connection);
             let tags = all.iter().filter(|g| !["all", "ungrouped"].contains(g));
             Entry {
                 host: if host.is_empty() { name.clone() } else { host },
@@ -244,7 +258,10 @@ impl Ansible {
                 environment: var(["lamplighter_environment", "lamplighter_environment"]),
                 problem: match is_ssh {
                     true => String::new(),
-                    false => format!("It is reached by “{}” and not by ssh.", crate::base::text::one_line(&connection, 40)),
+                    false => format!(
+                        "It is reached by “{}” and not by ssh.",
+                        crate::base::text::one_line(&connection, 40)
+                    ),
                 },
                 name: name.clone(),
                 ..Entry::default()
@@ -257,7 +274,9 @@ impl Ansible {
 /// `name=value` words; another word is no variable.
 fn vars(words: &[String]) -> Vec<(String, String)> {
     let pairs = words.iter().filter_map(|word| word.split_once('='));
-    pairs.map(|(name, value)| (name.trim().into(), unquoted(value))).collect()
+    pairs
+        .map(|(name, value)| (name.trim().into(), unquoted(value)))
+        .collect()
 }
 
 fn unquoted(text: &str) -> String {
@@ -281,7 +300,10 @@ fn ansible_ini(text: &str) -> Result<Vec<Entry>, String> {
             (group, part) = (name.trim().to_string(), of.trim().to_string());
             ansible.group(&group);
             if !["hosts", "children", "vars"].contains(&part.as_str()) {
-                return Err(format!("Line {}: a section is [group], [group:vars] or [group:children].", n + 1));
+                return Err(format!(
+                    "Line {}: a section is [group], [group:vars] or [group:children].",
+                    n + 1
+                ));
             }
             continue;
         }
@@ -290,7 +312,9 @@ fn ansible_ini(text: &str) -> Result<Vec<Entry>, String> {
                 ansible.group(&group).children.insert(line.to_string());
             }
             "vars" => {
-                let pair = line.split_once('=').ok_or_else(|| format!("Line {}: a variable is name=value.", n + 1))?;
+                let pair = line
+                    .split_once('=')
+                    .ok_or_else(|| format!("Line {}: a variable is name=value.", n + 1))?;
                 let (name, value) = (pair.0.trim().to_string(), unquoted(pair.1));
                 ansible.group(&group).vars.insert(name, value);
             }
@@ -317,7 +341,9 @@ fn range(pattern: &str) -> Result<Vec<String>, String> {
         if out.len() * values.len() > HOSTS_MAX {
             return Err(too_many());
         }
-        let joined = out.iter().flat_map(|head| values.iter().map(move |v| format!("{head}{before}{v}")));
+        let joined = out
+            .iter()
+            .flat_map(|head| values.iter().map(move |v| format!("{head}{before}{v}")));
         (out, rest) = (joined.collect(), behind);
     }
     out.iter_mut().for_each(|name| name.push_str(rest));
@@ -335,9 +361,20 @@ fn range_values(inside: &str) -> Option<Vec<String>> {
         let width = if from.starts_with('0') { from.len() } else { 0 };
         return Some((first..=last).step_by(step).map(|n| format!("{n:0width$}")).collect());
     }
-    let letter = |text: &str| Some(text.chars().next().filter(|c| c.is_ascii_alphabetic() && text.len() == 1)? as u8);
+    let letter = |text: &str| {
+        Some(
+            text.chars()
+                .next()
+                .filter(|c| c.is_ascii_alphabetic() && text.len() == 1)? as u8,
+        )
+    };
     let (first, last) = (letter(from)?, letter(to)?);
-    (first <= last).then(|| (first..=last).step_by(step).map(|c| char::from(c).to_string()).collect())
+    (first <= last).then(|| {
+        (first..=last)
+            .step_by(step)
+            .map(|c| char::from(c).to_string())
+            .collect()
+    })
 }
 
 /// Two forms: what an inventory script prints with `--list`, and a tree that begins at `all`.
@@ -407,7 +444,8 @@ fn plain_vars(vars: &Value) -> Vec<(String, String)> {
         _ => None,
     };
     let all = vars.as_object().into_iter().flatten();
-    all.filter_map(|(name, value)| Some((name.clone(), plain(value)?))).collect()
+    all.filter_map(|(name, value)| Some((name.clone(), plain(value)?)))
+        .collect()
 }
 
 // ---- CSV -------------------------------------------------------------------------------------------------------------
@@ -446,11 +484,15 @@ fn csv(text: &str) -> Result<Vec<Entry>, String> {
         }
         let cell = |name: &str| {
             let at = columns.iter().position(|c| c == name);
-            at.and_then(|at| row.get(at)).map_or(String::new(), |cell| cell.trim().to_string())
+            at.and_then(|at| row.get(at))
+                .map_or(String::new(), |cell| cell.trim().to_string())
         };
         let (name, host) = (cell("name"), cell("host"));
         let tags = cell("tags");
-        let tags = tags.split([',', ';', ' ', '|']).map(str::trim).filter(|tag| !tag.is_empty());
+        let tags = tags
+            .split([',', ';', ' ', '|'])
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty());
         out.push(Entry {
             name: if name.is_empty() { host.clone() } else { name },
             host,
@@ -511,7 +553,10 @@ mod tests {
     fn told(format: &str, text: &str) -> Vec<String> {
         let line = |e: Entry| {
             let tags = e.tags.join(" ");
-            format!("{} {} {} {} [{tags}] {}{}", e.name, e.host, e.port, e.username, e.environment, e.problem)
+            format!(
+                "{} {} {} {} [{tags}] {}{}",
+                e.name, e.host, e.port, e.username, e.environment, e.problem
+            )
         };
         read(format, text).unwrap().into_iter().map(line).collect()
     }
@@ -588,7 +633,10 @@ ansible_port=22
         let expected = ["a 192.0.2.1 2222 x [web eu] ", "c c   [old] ", "b b  x [web eu] "];
         assert_eq!(told("auto", list), expected);
         let tree = r#"{"all":{"vars":{"ansible_user":"x"},"children":{"web":{"hosts":{"a":{"ansible_connection":"winrm"}}}}}}"#;
-        assert_eq!(told("ansible", tree), ["a a  x [web] It is reached by “winrm” and not by ssh."]);
+        assert_eq!(
+            told("ansible", tree),
+            ["a a  x [web] It is reached by “winrm” and not by ssh."]
+        );
     }
 
     #[test]
@@ -619,7 +667,11 @@ ansible_port=22
         ] {
             assert!(read(format, text).is_err(), "{format} {text}");
         }
-        let deep = format!("{}{}", "{\"a\":{\"children\":".repeat(100), "{}".to_string() + &"}}".repeat(100));
+        let deep = format!(
+            "{}{}",
+            "{\"a\":{\"children\":".repeat(100),
+            "{}".to_string() + &"}}".repeat(100)
+        );
         assert!(read("ansible", &deep).is_err());
         let many: String = (0..=HOSTS_MAX).map(|n| format!("h{n}\n")).collect();
         assert!(read("ansible", &many).is_err());

@@ -211,7 +211,10 @@ pub fn sentence(rule: &Map<String, Value>, is_outer: bool) -> String {
         return joined(any, " | ");
     }
     if let Some(not) = rule.get("not") {
-        return format!("!({})", not.as_object().map(|rule| sentence(rule, true)).unwrap_or_default());
+        return format!(
+            "!({})",
+            not.as_object().map(|rule| sentence(rule, true)).unwrap_or_default()
+        );
     }
     let word = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or_default();
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
@@ -314,14 +317,33 @@ mod tests {
         assert_eq!(draft(json!({}), &web), (None, false));
         assert_eq!(draft(json!({ "tags": ["web"] }), &all), (Some(web.clone()), false));
         assert_eq!(draft(json!({ "tags": [] }), &web), (Some(all.clone()), false));
-        assert_eq!(draft(json!({ "scope": null, "tags": [] }), &web), (Some(all.clone()), false));
+        assert_eq!(
+            draft(json!({ "scope": null, "tags": [] }), &web),
+            (Some(all.clone()), false)
+        );
         // Sent back as it stands.
-        assert_eq!(draft(json!({ "scope": web.said(), "tags": ["web"] }), &web), (None, false));
+        assert_eq!(
+            draft(json!({ "scope": web.said(), "tags": ["web"] }), &web),
+            (None, false)
+        );
         assert_eq!(draft(json!({ "scope": prod, "tags": [] }), &is_prod), (None, false));
         // One of the two was changed.
-        assert_eq!(draft(json!({ "scope": prod, "tags": ["web"] }), &web), (Some(is_prod.clone()), false));
-        assert_eq!(draft(json!({ "scope": prod, "tags": [] }), &all), (Some(is_prod.clone()), false));
-        assert_eq!(draft(json!({ "scope": web.said(), "tags": ["db"] }), &web).0.unwrap().tags().unwrap(), ["db"]);
+        assert_eq!(
+            draft(json!({ "scope": prod, "tags": ["web"] }), &web),
+            (Some(is_prod.clone()), false)
+        );
+        assert_eq!(
+            draft(json!({ "scope": prod, "tags": [] }), &all),
+            (Some(is_prod.clone()), false)
+        );
+        assert_eq!(
+            draft(json!({ "scope": web.said(), "tags": ["db"] }), &web)
+                .0
+                .unwrap()
+                .tags()
+                .unwrap(),
+            ["db"]
+        );
         assert_eq!(draft(json!({ "scope": prod, "tags": ["db"] }), &web), (None, true));
         assert_eq!(draft(json!({ "scope": { "field": "no such" } }), &web), (None, true));
     }

@@ -49,7 +49,11 @@ pub fn each_known(conn: &Conn, needs: Needs, only: Option<i64>, mut each: impl F
             facts: serde_json::from_str(text(r, 12)?).unwrap_or_default(), // none before the first check
             status: r.get(13)?,
             cert_end: r.get(14)?,
-            groups: text(r, 15)?.split(',').filter(|id| !id.is_empty()).map(String::from).collect(),
+            groups: text(r, 15)?
+                .split(',')
+                .filter(|id| !id.is_empty())
+                .map(String::from)
+                .collect(),
         });
     }
     Ok(())

@@ -86,7 +86,10 @@ fn emit_tags(app: &App, tx: &Tx, old: &Server, new: &Fields) -> Result<()> {
     let without = |all: &[String], those: &[String]| -> Vec<String> {
         all.iter().filter(|tag| !those.contains(tag)).cloned().collect()
     };
-    let (added, removed) = (without(&new.tags, &old.fields.tags), without(&old.fields.tags, &new.tags));
+    let (added, removed) = (
+        without(&new.tags, &old.fields.tags),
+        without(&old.fields.tags, &new.tags),
+    );
     if added.is_empty() && removed.is_empty() {
         return Ok(());
     }
@@ -95,7 +98,13 @@ fn emit_tags(app: &App, tx: &Tx, old: &Server, new: &Fields) -> Result<()> {
     let data = serde_json::json!({
         "name": new.name, "tags": new.tags, "added": added, "removed": removed, "evidence": evidence,
     });
-    outbox::emit(tx, &app.wakes.events, "server.tags_changed", ("server", old.id.get()), &data)
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "server.tags_changed",
+        ("server", old.id.get()),
+        &data,
+    )
 }
 
 /// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time.

@@ -35,8 +35,8 @@ pub use host_key::accept_host_key;
 pub use model::{CHECK_METHODS, Fields, PARAMS};
 pub use pages::{Known, known, words};
 pub use queries::{
-    Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, poll_fingerprint, polled, states,
-    tags,
+    Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, names, poll_fingerprint, polled,
+    states, tags,
 };
 pub use secrets::secret;
 pub use server::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};

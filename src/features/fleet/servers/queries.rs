@@ -133,6 +133,15 @@ pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Server>>> {
     Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
 }
 
+/// Ids and names of these servers, by name.
+pub fn names(conn: &Conn, ids: &[i64]) -> Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, name FROM servers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY name, id",
+    )?;
+    let rows = statement.query_map([serde_json::json!(ids).to_string()], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Filter of a list; empty texts mean any.
 #[derive(Debug, Default)]
 pub struct Filter<'a> {

@@ -84,7 +84,12 @@ const OWN: &[Param] = &[
         "Kinds it has subscribed to; none: every alert and no news.",
     ),
     SCOPE,
-    param::list("tags", 32, 64, "Short for a scope: only about servers with one of these."),
+    param::list(
+        "tags",
+        32,
+        64,
+        "Short for a scope: only about servers with one of these.",
+    ),
     param::secret(
         "token",
         SECRET_MAX,

@@ -11,6 +11,7 @@ use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::features::fleet::scope;
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -232,7 +233,7 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     page::show(
         ctx,
         "notifications/form.html",
-        json!({ "form": form, "errors": errors }),
+        json!({ "form": form, "errors": errors, "fields": scope::FIELDS }),
     )
 }
 

@@ -47,9 +47,7 @@ pub struct Around {
 impl Around {
     /// Reads them.
     pub fn read(conn: &Conn) -> Result<Around> {
-        let groups = groups::all(conn)?
-            .into_iter()
-            .map(|g| (g.id.get(), g.fields.name));
+        let groups = groups::all(conn)?.into_iter().map(|g| (g.id.get(), g.fields.name));
         Ok(Around {
             firing: queries::counts(conn)?.into_iter().collect(),
             groups: groups.collect(),

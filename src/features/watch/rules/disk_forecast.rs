@@ -35,9 +35,12 @@ pub const PERIODIC: Periodic = Periodic {
 };
 
 fn forecast(app: &App, cancel: &Cancel) -> Result<()> {
-    let (in_force, all) = app
-        .db
-        .read(|conn| Ok((in_force(app, conn, &SERVERS, Rule::is_of_trends)?, servers::states(conn)?)))?;
+    let (in_force, all) = app.db.read(|conn| {
+        Ok((
+            in_force(app, conn, &SERVERS, Rule::is_of_trends)?,
+            servers::states(conn)?,
+        ))
+    })?;
     if in_force.is_empty() {
         return Ok(());
     }

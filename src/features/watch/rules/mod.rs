@@ -32,12 +32,12 @@ use crate::feature::{Feature, Observes};
 use crate::kinds::{self, About};
 use crate::lang::Lang;
 use crate::lang::format::bytes;
+use crate::schedule::{Periodic, Work};
 use crate::series::{Kind as SubjectKind, Subject};
 use builtin::{Builtin, Fields, LEVELS};
 pub use evaluate::Evaluator;
 use evaluate::{InForce, Transition};
 use model::Valid;
-use crate::schedule::{Periodic, Work};
 use std::collections::HashSet;
 use std::sync::Arc;
 use watches::{DISK_TREND, Unit, Watches};
@@ -415,12 +415,20 @@ const SCOPES_EVERY_S: u64 = 300;
 
 /// Ends what fires outside of a scope that holds for other things by now.
 fn follow_scopes(app: &App) -> Result<()> {
-    let live = |rules: Vec<Rule>| rules.into_iter().filter(|r| r.fields.scope.is_live()).collect::<Vec<_>>();
+    let live = |rules: Vec<Rule>| {
+        rules
+            .into_iter()
+            .filter(|r| r.fields.scope.is_live())
+            .collect::<Vec<_>>()
+    };
     if app.db.read(all).map(live)?.is_empty() {
         return Ok(());
     }
-    app.db
-        .write(|tx| live(all(tx)?).iter().try_for_each(|rule| reevaluate(app, tx, rule, None)))
+    app.db.write(|tx| {
+        live(all(tx)?)
+            .iter()
+            .try_for_each(|rule| reevaluate(app, tx, rule, None))
+    })
 }
 
 /// After a change a subject may be outside a rule's scope.

@@ -27,8 +27,17 @@ pub const PARAMS: &[Param] = &[
     param::flag("enabled", "Does it raise alerts?"),
     param::choice("level", &LEVELS, "Of its alerts."),
     SCOPE,
-    param::list("tags", 32, 64, "Of servers, short for a scope: only those with one of these."),
-    param::links("groups", 64, "Of domains, short for a scope: only those of these groups."),
+    param::list(
+        "tags",
+        32,
+        64,
+        "Of servers, short for a scope: only those with one of these.",
+    ),
+    param::links(
+        "groups",
+        64,
+        "Of domains, short for a scope: only those of these groups.",
+    ),
     param::text("mount", 4_096, "Only this file system; empty: any."),
     param::choice(
         "direction",
@@ -112,7 +121,9 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     let about = f.watches.about();
     if about != About::Other {
         let tags = (about == About::Server).then(|| i.list("tags")).flatten();
-        let groups = (about == About::Domain).then(|| i.links::<id::Group>("groups")).flatten();
+        let groups = (about == About::Domain)
+            .then(|| i.links::<id::Group>("groups"))
+            .flatten();
         let groups = groups.map(|ids| ids.into_iter().map(Id::get).collect());
         let said = scope::read(i, &f.scope, tags.map(|tags| ("tags", tags)), groups);
         set(&mut f.scope, said);

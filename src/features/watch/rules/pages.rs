@@ -9,6 +9,7 @@ use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::fleet::groups;
+use crate::features::fleet::scope::FIELDS;
 use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -130,6 +131,8 @@ struct Form {
     both_ways: bool,
     has_time: bool,
     groups: Vec<GroupChoice>,
+    /// Is its scope no more than tags or groups?
+    is_short: bool,
     values: Map<String, Value>,
 }
 
@@ -137,7 +140,7 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let about = f.watches.about();
     let groups = match about {
-        About::Domain => ctx.app.db.read(groups::of_domains)?,
+        About::Domain => ctx.app.db.read(groups::all)?,
         _ => Vec::new(),
     };
     let chosen_groups = f.scope.groups().unwrap_or_default();
@@ -168,6 +171,7 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
                 name: g.fields.name,
             })
             .collect(),
+        is_short: f.scope.tags().is_some() || f.scope.groups().is_some(),
         values: Map::new(),
     };
     if let Watches::Series(series) = f.watches {
@@ -188,7 +192,11 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
 }
 
 fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
-    page::show(ctx, "rules/form.html", json!({ "form": form, "errors": errors }))
+    page::show(
+        ctx,
+        "rules/form.html",
+        json!({ "form": form, "errors": errors, "fields": FIELDS }),
+    )
 }
 
 /// Without `watches`, the page where it is chosen.
@@ -349,10 +357,7 @@ mod tests {
         );
         let mut mismatch = rule("ns.mismatch");
         mismatch.fields.scope = Scope::in_groups(&[1]);
-        assert_eq!(
-            said(&mismatch)[0],
-            "Name servers are not as wanted; only in shops"
-        );
+        assert_eq!(said(&mismatch)[0], "Name servers are not as wanted; only in shops");
         for key in Watches::names() {
             for text in said(&rule(key)) {
                 assert!(!text.contains("rule.") && !text.contains('{'), "{key}: {text}");

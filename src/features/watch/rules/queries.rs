@@ -10,8 +10,7 @@ use crate::db::{self, Conn};
 use crate::features::fleet::scope::Scope;
 use rusqlite::{OptionalExtension, Row, params};
 
-const COLUMNS: &str =
-    "id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s, revision,
+const COLUMNS: &str = "id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s, revision,
     created_at, updated_at";
 
 /// `None`: it watches something that this version does not know.

@@ -114,7 +114,9 @@ pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
             false => targets.push(target),
         }
     }
-    let tag = i.text("tag").map(|tag| ("tag", Some(tag).filter(|t| !t.is_empty()).into_iter().collect()));
+    let tag = i
+        .text("tag")
+        .map(|tag| ("tag", Some(tag).filter(|t| !t.is_empty()).into_iter().collect()));
     let scope = Scope {
         kind: kind.unwrap_or_default(),
         within: scope::read(i, &Within::default(), tag, None).unwrap_or_default(),

@@ -7,7 +7,7 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::zone::Zone;
 use crate::db::Conn;
-use crate::features::fleet::groups;
+use crate::features::fleet::{groups, scope};
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -100,6 +100,7 @@ struct List<'a> {
     errors: Errors,
     kinds: Vec<&'static str>,
     groups: Vec<(i64, String)>,
+    fields: &'static [&'static str],
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -113,11 +114,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
     let (rows, counts, groups) = ctx.app.db.read(|conn| {
         let count = |state| super::list(conn, state, 1, 0).map(|(_, n)| (state, n));
         let counts = api::STATES.into_iter().map(count).collect::<Result<HashMap<_, _>>>()?;
-        Ok((
-            super::list(conn, state, limit, offset)?,
-            counts,
-            groups::all(conn)?,
-        ))
+        Ok((super::list(conn, state, limit, offset)?, counts, groups::all(conn)?))
     })?;
     let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
     let content = List {
@@ -137,6 +134,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
             .map(|k| k.name)
             .collect(),
         groups: groups.into_iter().map(|g| (g.id.get(), g.fields.name)).collect(),
+        fields: &scope::FIELDS,
     };
     page::show(ctx, "silences/list.html", content)
 }

@@ -7,8 +7,8 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
 use crate::features::fleet::scope::Scope as Within;
-use std::collections::HashSet;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashSet;
 
 const COLUMNS: &str = "id, kind, scope, reason, author, starts_at, ends_at, state, ended_at, ended_by, created_at,
     (SELECT group_concat(target_type || ':' || target_id, ' ') FROM silence_targets t WHERE t.silence_id = q.id)";
