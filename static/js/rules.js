@@ -80,21 +80,22 @@ function edit(area) {
       redraw();
       $('input, select, button', body)?.focus();
     };
-    return el('button', { cls: 'btn quiet ic sm', type: 'button', title: t.rule.remove, 'aria-label': t.rule.remove, onclick }, icon('trash'));
+    const props = { cls: 'btn quiet ic sm', type: 'button', title: t.rule.remove, 'aria-label': t.rule.remove };
+    return el('button', { ...props, onclick }, icon('trash'));
   }
-  function text(label, node, name, more = {}) {
+  function text(label, node, name) {
     const oninput = e => {
       node[name] = e.target.value;
       changed();
     };
-    return el('input', { cls: 'inp', value: node[name], 'aria-label': label, autocomplete: 'off', spellcheck: false, oninput, ...more });
+    return el('input', { cls: 'inp', value: node[name], 'aria-label': label, autocomplete: 'off', spellcheck: false, oninput });
   }
   function condition(node, parent) {
     const ops = OPS.map(op => [op, t.rule.ops[op]]);
     return el(
       'div',
       { cls: 'cond' },
-      text(t.rule.field, node, 'field', {}),
+      text(t.rule.field, node, 'field'),
       select(t.rule.op, ops, node.op, op => {
         node.op = op;
         changed();
@@ -107,7 +108,13 @@ function edit(area) {
     if (!node.rows) return condition(node, parent);
     const kind = node.not ? (node.join === 'any' ? 'none' : 'notall') : node.join;
     const kinds = ['all', 'any', 'none', 'notall'].map(name => [name, t.rule[name]]);
-    const add = (what, text) => el('button', { cls: 'btn sm', type: 'button', textContent: text, onclick: () => (node.rows.push(what()), redraw()) });
+    const add = (what, textContent) => {
+      const onclick = () => {
+        node.rows.push(what());
+        redraw();
+      };
+      return el('button', { cls: 'btn sm', type: 'button', textContent, onclick });
+    };
     const turn = to => {
       node.not = to === 'none' || to === 'notall';
       node.join = to === 'any' || to === 'none' ? 'any' : 'all';
@@ -129,7 +136,6 @@ function edit(area) {
   area.hidden = true;
   area.after(names, body, found);
   redraw();
-  for (const input of $$('input', body)) if (input.value) input.defaultValue = input.value;
   body.addEventListener('focusin', e => {
     if (e.target.getAttribute('aria-label') === t.rule.field) e.target.setAttribute('list', names.id);
   });

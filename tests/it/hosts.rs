@@ -219,11 +219,9 @@ fn what_checks_find_is_kept_and_what_has_changed_is_told() {
     let at = format!("/api/hosts/{id}");
     let found = |facts: Value| {
         let sql = "UPDATE servers SET facts = ?1, facts_at = ?2";
-        let at = lamplighter::base::clock::now();
-        house
-            .database("lamplighter.db")
-            .execute(sql, rusqlite::params![facts.to_string(), at])
-            .unwrap();
+        let now = lamplighter::base::clock::now();
+        let db = house.database("lamplighter.db");
+        db.execute(sql, rusqlite::params![facts.to_string(), now]).unwrap();
         // Another name of the same machine: its key is read again, and after that its facts are looked at.
         let now = admin.get(&at).is(200)["hostname"].clone();
         let other = if now == "localhost" { "127.0.0.1" } else { "localhost" };
