@@ -15,7 +15,7 @@ function rows(rule) {
   if (join) return { join, not: false, rows: rule[join].map(rows) };
   if (!rule.not) return { field: rule.field, op: rule.op, value: [rule.value ?? ''].flat().join(', ') };
   const inner = rows(rule.not);
-  return inner.rows && !inner.not ? { ...inner, not: true } : { join: 'all', not: true, rows: [inner] };
+  return inner.rows && !inner.not ? { ...inner, not: true } : { join: 'any', not: true, rows: [inner] };
 }
 
 function value({ op, value: text }) {
@@ -122,7 +122,7 @@ function edit(area) {
     };
     return el(
       'fieldset',
-      { cls: 'joined' },
+      { cls: 'joined', 'aria-label': t.rule.join },
       el('div', { cls: 'cond' }, select(t.rule.join, kinds, kind, turn), parent && remover(node, parent)),
       ...node.rows.map(row => draw(row, depth + 1, node)),
       el(

@@ -33,6 +33,9 @@ pub const PARAMS: &[Param] = &[
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
 ];
 
+/// Of a host without a login name.
+const NOBODY: &str = "It does not say whom to sign in as. Give a user name for all of them.";
+
 /// Bytes of an inventory.
 const TEXT_MAX: usize = 512 << 10;
 
@@ -175,6 +178,7 @@ impl Asked {
                     None
                 }
                 ("", None) if !seen.insert(entry.name.to_lowercase()) => Some(Err("It stands there twice.".into())),
+                ("", None) if row.username.is_empty() => Some(Err(NOBODY.into())),
                 ("", None) => {
                     let input = Input::of(servers::PARAMS, self.draft(entry));
                     Some(servers::draft(input, &fresh, has_secret, by).map_err(|e| said(&e)))
