@@ -392,14 +392,8 @@ fn whoever_changes_tags_is_heard() {
     };
     change(json!(["eu", "web"]));
     change(json!(["web", "eu"]));
-    let events = admin.get("/api/events?kind=server.tags_changed").is(200);
-    let told: Vec<_> = events["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|event| &event["data"])
-        .collect();
-    assert_eq!(told.len(), 1, "{events}");
+    let told = house.told_of("server.tags_changed");
+    assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(
         (&told[0]["added"], &told[0]["removed"]),
         (&json!(["eu"]), &json!(["old"]))

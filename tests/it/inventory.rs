@@ -211,7 +211,7 @@ fn the_command_line_reads_inventories_in_and_prints_them() {
     );
     let import = |flag: &str| {
         let file = file.to_str().unwrap();
-        let out = run(&["inventory", "import", "--data-dir", house.dir(), "--file", file, flag]);
+        let out = run(&["inventory-import", "--data-dir", house.dir(), "--file", file, flag]);
         assert!(out.status.success(), "{}", said(&out));
         String::from_utf8(out.stdout).unwrap()
     };

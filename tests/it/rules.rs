@@ -651,10 +651,7 @@ fn a_domain_is_told_of_by_its_groups_rule_and_as_bad_as_the_event_says_unless_so
     // A group that is gone has no domains; the rule says so and is not suddenly everybody's.
     admin.delete(&format!("/api/groups/{group}")).is(200);
     let rule = admin.get(&builtin(&house, "deploy.failed")).is(200);
-    assert_eq!(
-        rule["sentence"],
-        "A deploy failed; only domains of a group that is gone"
-    );
+    assert_eq!(rule["sentence"], "A deploy failed; only in a group that is gone");
     happens("deploy.ok", shop, "shop.example", json!({}));
     happens("deploy.failed", shop, "shop.example", json!({}));
     happens("deploy.failed", blog, "blog.example", json!({}));

@@ -7,7 +7,6 @@ mod queries;
 mod members;
 mod section;
 mod api;
-mod of_hosts;
 mod pages;
 
 use crate::access::Allowed;

@@ -62,8 +62,7 @@ pub struct Scope {
 pub const SCOPE: Param = param::object(
     "scope",
     "Only about these: a rule as groups of hosts have one, about the servers it stands on; also by `groups`, ids of groups.",
-)
-.example("{\"field\":\"environment\",\"op\":\"eq\",\"value\":\"prod\"}");
+);
 
 impl Scope {
     /// Reads a scope; an empty object, or none, means everything. Error: a sentence with the mistake.

@@ -127,6 +127,9 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         let groups = groups.map(|ids| ids.into_iter().map(Id::get).collect());
         let said = scope::read(i, &f.scope, tags.map(|tags| ("tags", tags)), groups);
         set(&mut f.scope, said);
+    } else if i.object("scope").flatten().is_some() {
+        let say = "What this rule is about stands on no server and is in no group.";
+        i.wrong("scope", "not_narrowed", say);
     }
     if let Watches::Series(series) = f.watches {
         read_limit(i, series, &mut f.limit, is_new);

@@ -1,7 +1,8 @@
 //! The groups on one page with a tab for each kind: counters, and forms in the rows that work without script. A group of
 //! hosts has a page of its own, with its rule.
 
-use super::of_hosts::{self, Form};
+mod of_hosts;
+
 use super::{Counts, Filter, Group, api, model};
 use crate::access::right::{Edit, Groups, Read, may};
 use crate::base::error::{Error, Kind, Result};
@@ -12,6 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::http::view::Errors;
+use of_hosts::Form;
 use serde::Serialize;
 
 /// Page routes.

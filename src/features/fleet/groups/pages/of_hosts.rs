@@ -1,10 +1,10 @@
 //! The page of a group of hosts: its members, its rule, and the form that changes it.
 
-use super::{Group, api, members, model};
 use crate::access::right::{Edit, Groups, Read, Servers};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::Conn;
+use crate::features::fleet::groups::{self, Group, api, members, model};
 use crate::features::fleet::{scope, servers};
 use crate::form::Input;
 use crate::http::page;
@@ -130,7 +130,7 @@ pub fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn page(ctx: &Ctx, id: Id<id::Group>, refused: Option<(Form, Errors)>) -> Result<Reply> {
     let (group, mut named) = ctx.app.db.read(|conn| {
-        let group = super::get(conn, id)?;
+        let group = groups::get(conn, id)?;
         let named = servers::names(conn, &group.fields.members)?;
         Ok((group, named))
     })?;
