@@ -6,7 +6,7 @@ use common::*;
 use serde_json::json;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 50] = [
+const PAGES: [&str; 52] = [
     "/",
     "/audit",
     "/audit?object=server+1&q=web",
