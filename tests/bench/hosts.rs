@@ -58,8 +58,11 @@ fn first(house: &House, port: u16) {
 /// A copy of the first server, changed, after it was taken into the table `one`.
 fn copy(tx: &rusqlite::Transaction, change: &str, values: &[&dyn rusqlite::ToSql]) {
     tx.execute(change, values).unwrap();
-    tx.execute("INSERT OR REPLACE INTO servers SELECT * FROM one", [])
-        .unwrap();
+    // Without the columns that are made of others.
+    let sql = "SELECT group_concat(name) FROM pragma_table_info('servers')";
+    let columns: String = tx.query_row(sql, [], |r| r.get(0)).unwrap();
+    let sql = format!("INSERT OR REPLACE INTO servers ({columns}) SELECT {columns} FROM one");
+    tx.prepare_cached(&sql).unwrap().execute([]).unwrap();
 }
 
 /// See [`copy`].
