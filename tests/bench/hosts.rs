@@ -29,7 +29,7 @@ fn main() {
     for (what, rule) in [
         (
             "columns",
-            json!({ "all": [web, is("environment", "eq", json!("prod")), is("name", "glob", json!("h*7"))] }),
+            json!({ "all": [web, is("environment", "eq", json!("prod")), is("name", "glob", json!("h*0"))] }),
         ),
         ("figures", json!({ "all": [web, is("disk", "gt", json!(80))] })),
         (
