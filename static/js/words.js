@@ -12,7 +12,7 @@ const en = {
     op: 'Comparison',
     value: 'Value',
     add: 'Add a condition',
-    group: 'Add a group',
+    group: 'Add a nested part',
     remove: 'Remove',
     found: n => `${n} server${n === 1 ? '' : 's'}`,
     ops: {
@@ -120,7 +120,7 @@ const ru = {
     op: 'Сравнение',
     value: 'Значение',
     add: 'Добавить условие',
-    group: 'Добавить группу',
+    group: 'Добавить вложенную часть',
     remove: 'Убрать',
     found: n => `Серверов: ${n}`,
     ops: {
