@@ -259,7 +259,7 @@ fn what_checks_find_is_kept_and_what_has_changed_is_told() {
             change("updates", json!("3"), Value::Null),
         ])
     );
-    let told = house.told_of("host.facts_changed");
+    let told = house.event_data("host.facts_changed");
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[1]["evidence"][0], "kernel: 6.1.0-9 → 6.1.0-10");
     let mut browser = house.browser();

@@ -41,9 +41,12 @@ struct Watch {
     inner: Mutex<Inner>,
 }
 
+/// Of rules, of subjects, and the round of live scopes.
+type Fingerprint = ([i64; 3], (i64, i64), Option<i64>);
+
 struct Inner {
     /// Fingerprint of rules and subjects, and the round of live scopes.
-    rules: Option<([i64; 3], (i64, i64), Option<i64>)>,
+    rules: Option<Fingerprint>,
     /// Does a scope ask for what changes by itself?
     is_live: bool,
     evaluator: Evaluator,
