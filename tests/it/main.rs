@@ -35,6 +35,7 @@ mod groups;
 mod guard;
 mod health;
 mod hosts;
+mod inventory;
 mod keys;
 mod kept;
 mod laws;
