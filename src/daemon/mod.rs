@@ -48,6 +48,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::notifications::FEATURE,
     &features::watch::silences::FEATURE,
     &features::watch::alerts::FEATURE,
+    &features::automation::actions::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,
     &features::front::doctor::FEATURE,

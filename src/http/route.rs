@@ -62,6 +62,8 @@ pub enum Body {
     Fields(&'static [Param]),
     /// An object that the feature reads itself.
     Document(&'static Shape),
+    /// Bytes of any kind, at most so many.
+    Bytes(u64),
 }
 
 /// Declared answer of a route.
@@ -109,6 +111,9 @@ impl Route {
 
     /// Limit of its body in bytes.
     pub fn body_max(&self) -> u64 {
+        if let Some(Body::Bytes(max)) = self.body {
+            return max;
+        }
         match (self.method, self.right) {
             (Method::Get, _) => 0,
             (_, Right::Public) => ANONYMOUS_BODY_MAX,
@@ -130,6 +135,12 @@ impl Route {
     /// Declares a body that the feature reads itself.
     pub const fn takes_document<T: Described>(self) -> Route {
         let body = Some(Body::Document(T::SHAPE));
+        Route { body, ..self }
+    }
+
+    /// Declares a body of any bytes, of at most so many.
+    pub const fn takes_bytes(self, max: u64) -> Route {
+        let body = Some(Body::Bytes(max));
         Route { body, ..self }
     }
 
