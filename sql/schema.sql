@@ -1,5 +1,32 @@
 -- lamplighter.db
 
+CREATE TABLE action_file_parts (
+  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  number  INTEGER NOT NULL,                 -- 0, 1, …
+  content BLOB    NOT NULL DEFAULT x'',     -- sealed
+  UNIQUE (task_id, number)
+) STRICT;
+
+CREATE TABLE action_results (
+  task_id   INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  kind      TEXT    NOT NULL CHECK (kind IN ('logs', 'updates')),
+  name      TEXT    NOT NULL,               -- what it is called when it is downloaded
+  content   TEXT    NOT NULL,               -- secrets masked; of updates JSON
+  cut       INTEGER NOT NULL DEFAULT 0,     -- it was longer than may be kept
+  at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX action_results_server ON action_results (server_id, kind, at);
+
+CREATE TABLE action_silences (
+  task_id    INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX action_silences_silence ON action_silences (silence_id);
+
 CREATE TABLE "alert_rule_firing" (
   rule_id      INTEGER NOT NULL,
   subject_kind TEXT    NOT NULL,               -- server, container …
@@ -715,7 +742,7 @@ CREATE TABLE "tasks" (
   created_at    INTEGER NOT NULL,
   started_at    INTEGER,
   finished_at   INTEGER
-) STRICT;
+, goes_on INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;
 

@@ -122,6 +122,8 @@ pub const STATE: &[Step] = steps![
     "0050_secrets.sql",
     "0051_containers.sql",
     "0067_actions.sql",
+    "0068_admin.sql",
+    "0069_projects.sql",
 ];
 
 /// Steps of `metrics.db`.

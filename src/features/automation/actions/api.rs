@@ -4,7 +4,7 @@ use super::PART;
 use super::fleet::{Fleet, SERVERS_MAX};
 use super::model::{self, FILE_MAX, Work};
 use super::queries;
-use super::tasks::{self, PART_MAX, Waiting};
+use super::tasks::{PART_MAX, Waiting};
 use crate::access::Unplaced;
 use crate::access::right::{Deploy, Groups, Read, Servers, may};
 use crate::app::App;
@@ -136,7 +136,7 @@ fn file(ctx: &Ctx) -> Result<Work> {
         .db
         .read(|conn| model::read_file(conn, &mut input, &ctx.request.body))?;
     input.finish(&[])?;
-    Ok((tasks::UPLOAD_FILE, serde_json::to_value(file).map_err(Error::internal)?))
+    Ok((model::UPLOAD_FILE, serde_json::to_value(file).map_err(Error::internal)?))
 }
 
 fn enqueue(ctx: &Ctx, id: Id<id::Server>, (kind, input): Work, content: Option<&[u8]>) -> Result<Id<Task>> {
@@ -286,14 +286,14 @@ fn enqueue_many(ctx: &Ctx, place: &Place, (kind, input): Work, width: i64, conte
             width: usize::try_from(width).unwrap_or(1),
         };
         let new = NewTask {
-            kind: tasks::FLEET,
+            kind: model::FLEET,
             target,
             input: serde_json::to_value(fleet).map_err(Error::internal)?,
         };
         let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &new, by)?;
         keep_content(ctx.app, tx, task, content)?;
         let data = json!({ "task": task, "kind": kind, "input": input, "servers": names });
-        audit::append(tx, &ctx.app.vault, by, tasks::FLEET, &format!("servers {label}"), &data)?;
+        audit::append(tx, &ctx.app.vault, by, model::FLEET, &format!("servers {label}"), &data)?;
         Ok(task)
     })
 }

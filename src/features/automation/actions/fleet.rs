@@ -2,7 +2,7 @@
 //! few at a time. Whatever fails stops what has not begun. Between two lots the task holds no worker: it goes on when its
 //! parts have ended ([`family::go_on`]).
 
-use super::tasks::TASKS;
+use super::model::WORKS;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::text;
@@ -19,7 +19,7 @@ pub const SERVERS_MAX: usize = 1_000;
 /// Input: what is done, and where.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Fleet {
-    /// A kind of [`TASKS`].
+    /// One of [`WORKS`].
     pub kind: String,
     /// Its input.
     pub input: serde_json::Value,
@@ -53,10 +53,8 @@ pub fn run(run: &Run) -> Result<Outcome> {
             commit: None,
         });
     }
-    let kind = TASKS.iter().find(|kind| kind.name == fleet.kind);
-    let kind = kind
-        .ok_or_else(|| Error::internal(format!("no action {}", fleet.kind)))?
-        .name;
+    let kind = WORKS.into_iter().find(|kind| *kind == fleet.kind);
+    let kind = kind.ok_or_else(|| Error::internal(format!("no action {}", fleet.kind)))?;
     let lot: Vec<i64> = rest
         .iter()
         .copied()

@@ -8,9 +8,10 @@ mod settings;
 mod events;
 mod model;
 mod queries;
-mod tasks;
+mod work;
 mod reboot;
 mod fleet;
+mod tasks;
 mod api;
 mod pages;
 

@@ -1,12 +1,27 @@
 //! What an action takes, and what is refused before anything is sent to a server.
 
 use super::settings::{self, is_below, is_path};
-use super::tasks;
 use crate::base::error::{Error, Result};
 use crate::db::Conn;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use serde::{Deserialize, Serialize};
+
+/// Kind: restarts the machine and waits for it.
+pub const REBOOT: &str = "action.reboot";
+/// Kind: restarts a service.
+pub const RESTART_SERVICE: &str = "action.restart_service";
+/// Kind: fetches a log.
+pub const FETCH_LOGS: &str = "action.fetch_logs";
+/// Kind: puts a file there.
+pub const UPLOAD_FILE: &str = "action.upload_file";
+/// Kind: lists updates, or applies them.
+pub const UPDATES: &str = "action.updates";
+/// Kind: one of these on several servers.
+pub const FLEET: &str = "action.fleet";
+
+/// What can be done to several servers.
+pub const WORKS: [&str; 5] = [REBOOT, RESTART_SERVICE, FETCH_LOGS, UPLOAD_FILE, UPDATES];
 
 /// The actions of `POST …/actions`; files have an address of their own.
 pub const ACTIONS: [&str; 4] = ["reboot", "restart_service", "fetch_logs", "updates"];
@@ -49,14 +64,14 @@ pub const PARAMS: &[Param] = &[
 /// A kind of task, with its input.
 pub type Work = (&'static str, serde_json::Value);
 
-/// Input of [`tasks::RESTART_SERVICE`].
+/// Input of [`RESTART_SERVICE`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Service {
     /// With its suffix: `nginx.service`.
     pub service: String,
 }
 
-/// Input of [`tasks::FETCH_LOGS`]: either is empty.
+/// Input of [`FETCH_LOGS`]: either is empty.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Logs {
     /// With its suffix.
@@ -69,14 +84,14 @@ pub struct Logs {
     pub since: String,
 }
 
-/// Input of [`tasks::UPDATES`].
+/// Input of [`UPDATES`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Updates {
     /// One of [`APPLY`]; empty: list them.
     pub apply: String,
 }
 
-/// Input of [`tasks::UPLOAD_FILE`]; the content is kept with the task that it was given for.
+/// Input of [`UPLOAD_FILE`]; the content is kept with the task that it was given for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct File {
     /// Absolute.
@@ -130,11 +145,11 @@ pub fn read(conn: &Conn, input: &mut Input, confirm: &str) -> Result<Option<Work
                 let say = format!("This restarts the whole machine. Type {confirm} to confirm it.");
                 i.wrong("confirm", "unconfirmed", say);
             }
-            (tasks::REBOOT, serde_json::json!({}))
+            (REBOOT, serde_json::json!({}))
         }
         "restart_service" => {
             let service = unit_name(i, "service", &service);
-            (tasks::RESTART_SERVICE, json(&Service { service })?)
+            (RESTART_SERVICE, json(&Service { service })?)
         }
         "fetch_logs" => {
             if unit.is_empty() == path.is_empty() {
@@ -164,7 +179,7 @@ pub fn read(conn: &Conn, input: &mut Input, confirm: &str) -> Result<Option<Work
             };
             let lines = lines.unwrap_or(LINES);
             (
-                tasks::FETCH_LOGS,
+                FETCH_LOGS,
                 json(&Logs {
                     unit,
                     path,
@@ -173,7 +188,7 @@ pub fn read(conn: &Conn, input: &mut Input, confirm: &str) -> Result<Option<Work
                 })?,
             )
         }
-        _ => (tasks::UPDATES, json(&Updates { apply: apply.into() })?),
+        _ => (UPDATES, json(&Updates { apply: apply.into() })?),
     };
     Ok(Some(work))
 }

@@ -4,7 +4,7 @@
 use super::events::REBOOTED;
 use super::queries;
 use super::settings;
-use super::tasks::{fact, provision};
+use super::work::{fact, provision};
 use crate::access::Allowed;
 use crate::base::clock::{self, Duration, Instant, MINUTE, Ms};
 use crate::base::error::{Error, Kind, Result};

@@ -1,8 +1,9 @@
 //! The actions as tasks.
 
-use super::model::{File, Logs, Service, Updates};
+use super::model::{FETCH_LOGS, FLEET, File, Logs, REBOOT, RESTART_SERVICE, Service, UPDATES, UPLOAD_FILE, Updates};
 use super::queries::{self, Found};
 use super::settings;
+use super::work::provision;
 use super::{PART, fleet, reboot};
 use crate::access::Allowed;
 use crate::app::App;
@@ -18,28 +19,14 @@ use crate::events::outbox::Event;
 use crate::features::fleet::servers::{self, ServerConnection};
 use crate::features::watch::silences;
 use crate::lang::Lang;
-use crate::provision::{self, Recipe, acts};
+use crate::provision::{self, acts};
 use crate::ssh::Job;
 use crate::task::queue::Ended;
 use crate::task::worker::Run;
 use crate::task::{Class, Kind, Outcome, Tries};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
-
-/// Kind: restarts the machine and waits for it.
-pub const REBOOT: &str = "action.reboot";
-/// Kind: restarts a service.
-pub const RESTART_SERVICE: &str = "action.restart_service";
-/// Kind: fetches a log.
-pub const FETCH_LOGS: &str = "action.fetch_logs";
-/// Kind: puts a file there.
-pub const UPLOAD_FILE: &str = "action.upload_file";
-/// Kind: lists updates, or applies them.
-pub const UPDATES: &str = "action.updates";
-/// Kind: one of these on several servers.
-pub const FLEET: &str = "action.fleet";
 
 const fn kind(
     name: &'static str,
@@ -86,11 +73,6 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         FETCH_LOGS | FLEET => Ok(()),
         _ => servers::emit_work_ended(app, tx, &ended, kind.title(Lang::En)),
     }
-}
-
-/// Runs a recipe and logs all progress.
-pub fn provision(run: &Run, connection: &ServerConnection, recipe: &Recipe) -> Result<provision::Outcome> {
-    connection.run(run.app, recipe, run.cancel, &mut run.on_progress(""))
 }
 
 fn restart_service(run: &Run) -> Result<Outcome> {
@@ -388,11 +370,6 @@ fn updates(run: &Run) -> Result<Outcome> {
         changed: done.changed,
         commit: Some(Box::new(move |tx| queries::keep(tx, server, "updates", &found))),
     })
-}
-
-/// The facts of a job, for who reads them by name.
-pub fn fact<'a>(facts: &'a BTreeMap<String, String>, key: &str) -> &'a str {
-    facts.get(key).map_or("", String::as_str)
 }
 
 #[cfg(test)]
