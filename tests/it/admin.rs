@@ -75,6 +75,9 @@ fn a_banner_is_on_every_page_until_its_end() {
     let text = "Updates <tonight> at 22:00.";
     let banner = |until: Value| json!({ "banner": { "text": text, "level": "critical", "until": until } });
     admin.put("/api/admin/settings", &banner(Value::Null)).is(200);
+    for path in ["/admin/settings", "/projects", "/plugins", "/actions"] {
+        assert_eq!(browser.get(path).status, 200, "{path}");
+    }
     for path in ["/", "/servers", "/settings", "/admin/settings", "/no/such/page"] {
         let page = browser.get(path).body;
         assert!(

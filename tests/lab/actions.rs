@@ -1,5 +1,5 @@
 //! What people do to servers, on real ones: services, logs, files, updates, restarts, and all of it on several. Needs the
-//! lab (`tests/lab`), hosts h13, h14 and h15.
+//! lab (`tests/lab`), hosts h16, h17 and h18.
 
 use crate::common;
 
@@ -38,28 +38,28 @@ fn sum(host: &str, path: &str) -> String {
 }
 
 #[test]
-#[ignore = "lab: h13"]
+#[ignore = "lab: h16"]
 fn a_service_is_restarted_only_when_it_will_come_up_again() {
-    let hosts = Hosts::fresh(&["h13"], Some("web"));
+    let hosts = Hosts::fresh(&["h16"], Some("web"));
     let house = house(&hosts);
     let restart = |service: &str| {
         let wanted = json!({ "action": "restart_service", "service": service });
         act(&house, "/api/hosts/1/actions", &wanted)
     };
-    let pid = || on("h13", "systemctl show -p MainPID --value nginx");
-    on("h13", "systemctl start nginx");
+    let pid = || on("h16", "systemctl show -p MainPID --value nginx");
+    on("h16", "systemctl start nginx");
     let before = pid();
     assert_eq!(changes(&restart("nginx")), 1);
     let after = pid();
     assert_ne!(before, after);
     // A configuration that it does not take: it runs on.
-    on("h13", "echo 'lisen 81;' >/etc/nginx/conf.d/bad.conf");
+    on("h16", "echo 'lisen 81;' >/etc/nginx/conf.d/bad.conf");
     fails(&restart("nginx"), "service_config");
     assert_eq!(pid(), after);
-    on("h13", "rm /etc/nginx/conf.d/bad.conf");
+    on("h16", "rm /etc/nginx/conf.d/bad.conf");
     fails(&restart("no-such-thing"), "service_unknown");
     on(
-        "h13",
+        "h16",
         "printf '[Service]\\nExecStart=/bin/sh -c \"echo it was the moon; sleep 1; exit 3\"\\n' >/etc/systemd/system/dies.service
          systemctl daemon-reload",
     );
@@ -67,16 +67,16 @@ fn a_service_is_restarted_only_when_it_will_come_up_again() {
     fails(&dead, "step_failed");
     assert!(log(&house, &dead).contains("it was the moon"), "{}", log(&house, &dead));
     on(
-        "h13",
+        "h16",
         "systemctl mask --now dies 2>/dev/null; rm -f /etc/systemd/system/dies.service; systemctl mask dies",
     );
     fails(&restart("dies"), "service_masked");
 }
 
 #[test]
-#[ignore = "lab: h13"]
+#[ignore = "lab: h16"]
 fn a_log_comes_whole_or_its_end_and_leads_nowhere_else() {
-    let hosts = Hosts::fresh(&["h13"], Some("web"));
+    let hosts = Hosts::fresh(&["h16"], Some("web"));
     let house = house(&hosts);
     let admin = house.admin();
     let fetch = |more: Value| {
@@ -93,7 +93,7 @@ fn a_log_comes_whole_or_its_end_and_leads_nowhere_else() {
     };
     let token = house.canary("a-token-of-somebody-0123456789");
     on(
-        "h13",
+        "h16",
         &format!(
             "echo 'first' >/var/log/app.log; seq 1000 | sed 's/^/line /' >>/var/log/app.log
              echo 'GET / Authorization: Bearer {token}' >>/var/log/app.log; gzip -k /var/log/app.log
@@ -117,32 +117,32 @@ fn a_log_comes_whole_or_its_end_and_leads_nowhere_else() {
     assert_eq!(admin.post("/api/hosts/1/actions", &outside).wrong_fields(), ["path"]);
     // What is longer than may be kept has its end only.
     admin.put("/api/settings", &json!({ "actions.log_kib": 16 })).is(200);
-    on("h13", "seq 100000 >/var/log/long.log");
+    on("h16", "seq 100000 >/var/log/long.log");
     let long = fetch(json!({ "path": "/var/log/long.log", "lines": 50000 }));
     let kept = text(&long);
     assert!(kept.len() <= 16 << 10 && kept.ends_with("100000\n"), "{}", kept.len());
 }
 
 #[test]
-#[ignore = "lab: h13"]
+#[ignore = "lab: h16"]
 fn a_file_is_put_in_its_place_whole_or_the_old_one_stays() {
-    let hosts = Hosts::fresh(&["h13"], Some("web"));
+    let hosts = Hosts::fresh(&["h16"], Some("web"));
     let house = house(&hosts);
     let (small, large) = (b"port = 1\n".to_vec(), noise(1_300_000));
     let where_ = "path=/srv/app.bin&mode=0640&owner=www-data:www-data";
     assert_eq!(changes(&put(&house, where_, &small)), 1);
     assert_eq!(
-        on("h13", "stat -c '%a %U:%G %s' /srv/app.bin"),
+        on("h16", "stat -c '%a %U:%G %s' /srv/app.bin"),
         "640 www-data:www-data 9"
     );
     // A longer one in its place; the old one is kept. Once more nothing is left to do.
     let done = put(&house, where_, &large);
     assert_eq!(changes(&done), 2, "{}", log(&house, &done));
-    assert_eq!(on("h13", "cat /var/backups/lamplighter-files/srv/app.bin"), "port = 1");
-    let placed = sum("h13", "/srv/app.bin");
+    assert_eq!(on("h16", "cat /var/backups/lamplighter-files/srv/app.bin"), "port = 1");
+    let placed = sum("h16", "/srv/app.bin");
     assert_eq!(changes(&put(&house, where_, &large)), 0);
-    assert_eq!(sum("h13", "/srv/app.bin"), placed);
-    assert_eq!(on("h13", "stat -c %s /srv/app.bin"), "1300000");
+    assert_eq!(sum("h16", "/srv/app.bin"), placed);
+    assert_eq!(on("h16", "stat -c %s /srv/app.bin"), "1300000");
     assert_eq!(changes(&put(&house, "path=/srv/empty", b"")), 1);
     // Nothing of it stays here.
     let parts = house.database("lamplighter.db");
@@ -152,11 +152,11 @@ fn a_file_is_put_in_its_place_whole_or_the_old_one_stays() {
             .unwrap();
         (n == 0).then_some(n)
     });
-    assert_eq!((left, &*on("h13", "ls /var/cache/lamplighter-upload")), (0, ""));
+    assert_eq!((left, &*on("h16", "ls /var/cache/lamplighter-upload")), (0, ""));
 
     // Where it cannot be written, and where it has no room, the old one stays.
     on(
-        "h13",
+        "h16",
         "mkdir /srv/ro /srv/full; mount -t tmpfs -o size=1m,mode=755 none /srv/ro; echo old >/srv/ro/f; mount -o remount,ro /srv/ro
          mount -t tmpfs -o size=1m,mode=755 none /srv/full; echo old >/srv/full/f",
     );
@@ -164,30 +164,30 @@ fn a_file_is_put_in_its_place_whole_or_the_old_one_stays() {
     fails(&put(&house, "path=/srv/full/f", &large), "disk_full");
     // By df there is room, by the disk there are no more files.
     on(
-        "h13",
+        "h16",
         "mkdir /srv/inodes; mount -t tmpfs -o size=1m,nr_inodes=3,mode=755 none /srv/inodes; echo old >/srv/inodes/f; touch /srv/inodes/g",
     );
     fails(&put(&house, "path=/srv/inodes/f", &small), "disk_full");
     assert_eq!(
         on(
-            "h13",
+            "h16",
             "cat /srv/ro/f /srv/full/f /srv/inodes/f; ls -A /srv/ro /srv/full"
         ),
         "old\nold\nold\n/srv/full:\nf\n\n/srv/ro:\nf"
     );
     // Somebody changes it the moment it is there: it does not read as it was sent, so the old one comes back.
     on(
-        "h13",
+        "h16",
         "echo old >/srv/race; systemd-run -q --unit race sh -c 'while :; do [ $(stat -c %s /srv/race) != 9 ] || echo x >>/srv/race; done'",
     );
     let lost = put(&house, "path=/srv/race", &small);
-    on("h13", "systemctl stop race");
+    on("h16", "systemctl stop race");
     fails(&lost, "step_failed");
-    assert_eq!(on("h13", "cat /srv/race"), "old", "{}", log(&house, &lost));
+    assert_eq!(on("h16", "cat /srv/race"), "old", "{}", log(&house, &lost));
 
     // Not where others could lead root astray, nor out of the allowed folders.
     on(
-        "h13",
+        "h16",
         "mkdir /srv/theirs; chown plain /srv/theirs; ln -s /etc /srv/etc; ln -s /etc/motd /srv/link",
     );
     fails(&put(&house, "path=/srv/theirs/f", &small), "folder_unsafe");
@@ -220,14 +220,14 @@ fn a_file_is_put_in_its_place_whole_or_the_old_one_stays() {
 }
 
 #[test]
-#[ignore = "lab: h13"]
+#[ignore = "lab: h16"]
 fn updates_are_listed_and_applied_as_the_servers_own_apt_has_them() {
-    let hosts = Hosts::fresh(&["h13"], None);
+    let hosts = Hosts::fresh(&["h16"], None);
     let house = house(&hosts);
     let admin = house.admin();
     admin.get("/api/hosts/1/updates").fails(404, "updates_unknown");
     on(
-        "h13",
+        "h16",
         "set -e; cd /srv
          make() { # NAME VERSION FOLDER
            mkdir -p t/DEBIAN $3; printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: lab\\nDescription: lab\\n' $1 $2 >t/DEBIAN/control
@@ -241,7 +241,7 @@ fn updates_are_listed_and_applied_as_the_servers_own_apt_has_them() {
          make thing 1.1 sec; make other 2.0 new; list sec Debian-Security stable-security; list new Debian stable
          touch /run/reboot-required; echo linux-base >/run/reboot-required.pkgs",
     );
-    let version = |name: &str| on("h13", &format!("dpkg-query -W -f '${{Version}}' {name}"));
+    let version = |name: &str| on("h16", &format!("dpkg-query -W -f '${{Version}}' {name}"));
     let updates = |more: Value| {
         let mut wanted = json!({ "action": "updates" });
         if !more.is_null() {
@@ -283,18 +283,18 @@ fn updates_are_listed_and_applied_as_the_servers_own_apt_has_them() {
 }
 
 #[test]
-#[ignore = "lab: h13 h14 h15"]
+#[ignore = "lab: h16 h17 h18"]
 fn a_group_follows_its_first_server_and_stops_at_the_first_that_fails() {
-    let hosts = Hosts::fresh(&["h13", "h14", "h15"], None);
+    let hosts = Hosts::fresh(&["h16", "h17", "h18"], None);
     let house = house(&hosts);
     let admin = house.admin();
-    for host in ["h13", "h14", "h15"] {
+    for host in ["h16", "h17", "h18"] {
         on(
             host,
             "printf '[Service]\\nExecStart=/bin/sleep 1000\\n' >/etc/systemd/system/app.service; systemctl daemon-reload; systemctl start app",
         );
     }
-    let pids = || ["h13", "h14", "h15"].map(|host| on(host, "systemctl show -p MainPID --value app"));
+    let pids = || ["h16", "h17", "h18"].map(|host| on(host, "systemctl show -p MainPID --value app"));
     let group = json!({ "kind": "host", "name": "apps", "server_ids": [1, 2, 3] });
     let group = admin.post("/api/groups", &group).is(201)["id"].as_i64().unwrap();
     let restart = json!({ "action": "restart_service", "service": "app", "group_id": group, "width": 1 });
@@ -305,10 +305,10 @@ fn a_group_follows_its_first_server_and_stops_at_the_first_that_fails() {
     assert!(before.iter().zip(&after).all(|(a, b)| a != b), "{before:?} {after:?}");
     assert_eq!(task["children"].as_array().unwrap().len(), 3);
     // The second one fails: the third is left as it is.
-    on("h14", "rm /etc/systemd/system/app.service; systemctl daemon-reload");
+    on("h17", "rm /etc/systemd/system/app.service; systemctl daemon-reload");
     let task = act(&house, "/api/actions", &restart);
     let said = fails(&task, "stopped_on_red");
-    assert!(said.contains("h14") && said.contains("1 of 3"), "{said}");
+    assert!(said.contains("h17") && said.contains("1 of 3"), "{said}");
     let last = pids();
     assert!(last[0] != after[0] && last[2] == after[2], "{last:?} {after:?}");
     // The first one fails: nobody else begins.
@@ -323,17 +323,17 @@ fn a_group_follows_its_first_server_and_stops_at_the_first_that_fails() {
     let path = format!("/api/actions/files?path=/srv/one.conf&group_id={group}");
     let sent = admin.send("POST", &path, Some(("application/octet-stream", b"one\n")));
     assert_eq!(changes(&ended(&house, sent.is(202)["task_id"].as_i64().unwrap())), 3);
-    for host in ["h13", "h14", "h15"] {
+    for host in ["h16", "h17", "h18"] {
         assert_eq!(on(host, "cat /srv/one.conf"), "one");
     }
 }
 
 #[test]
-#[ignore = "lab: h13 h14"]
+#[ignore = "lab: h16 h17"]
 fn machines_are_restarted_one_first_and_are_waited_for_until_their_lamps_are_lit() {
-    let hosts = Hosts::fresh(&["h13", "h14"], Some("web"));
+    let hosts = Hosts::fresh(&["h16", "h17"], Some("web"));
     on(
-        "h13",
+        "h16",
         "printf '[Service]\\nExecStart=/usr/bin/glances -w\\n[Install]\\nWantedBy=multi-user.target\\n' >/etc/systemd/system/g.service
          systemctl daemon-reload; systemctl -q enable --now g",
     );
@@ -343,9 +343,9 @@ fn machines_are_restarted_one_first_and_are_waited_for_until_their_lamps_are_lit
     eventually("its lamp is lit", || {
         (admin.get("/api/servers/1").is(200)["status"] == "ok").then_some(())
     });
-    let untyped = json!({ "action": "reboot", "confirm": "h14" });
+    let untyped = json!({ "action": "reboot", "confirm": "h17" });
     assert_eq!(admin.post("/api/hosts/1/actions", &untyped).wrong_fields(), ["confirm"]);
-    let boots = || ["h13", "h14"].map(|host| on(host, "cat /proc/sys/kernel/random/boot_id"));
+    let boots = || ["h16", "h17"].map(|host| on(host, "cat /proc/sys/kernel/random/boot_id"));
     let (before, since) = (boots(), Instant::now());
     let wanted = json!({ "action": "reboot", "server_ids": [1, 2], "confirm": "reboot 2" });
     let task = admin.post("/api/actions", &wanted).is(202)["task_id"].as_i64().unwrap();

@@ -4,8 +4,8 @@
 
 mod settings;
 mod definition;
-mod queries;
 mod model;
+mod queries;
 mod ask;
 mod api;
 mod pages;
