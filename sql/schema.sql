@@ -1,5 +1,32 @@
 -- lamplighter.db
 
+CREATE TABLE action_file_parts (
+  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  number  INTEGER NOT NULL,                 -- 0, 1, …
+  content BLOB    NOT NULL DEFAULT x'',     -- sealed
+  UNIQUE (task_id, number)
+) STRICT;
+
+CREATE TABLE action_results (
+  task_id   INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  kind      TEXT    NOT NULL CHECK (kind IN ('logs', 'updates')),
+  name      TEXT    NOT NULL,               -- what it is called when it is downloaded
+  content   TEXT    NOT NULL,               -- secrets masked; of updates JSON
+  cut       INTEGER NOT NULL DEFAULT 0,     -- it was longer than may be kept
+  at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX action_results_server ON action_results (server_id, kind, at);
+
+CREATE TABLE action_silences (
+  task_id    INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX action_silences_silence ON action_silences (silence_id);
+
 CREATE TABLE "alert_rule_firing" (
   rule_id      INTEGER NOT NULL,
   subject_kind TEXT    NOT NULL,               -- server, container …
@@ -312,6 +339,14 @@ CREATE TABLE group_members (
 
 CREATE INDEX group_members_server ON group_members (server_id);
 
+CREATE TRIGGER no_project_of_group AFTER DELETE ON groups BEGIN
+  DELETE FROM project_things WHERE kind = 'group' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_group AFTER INSERT ON groups BEGIN
+  INSERT INTO project_things SELECT 'group', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
 CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
@@ -373,6 +408,14 @@ CREATE TABLE keyring (
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 , next BLOB) STRICT;
+
+CREATE TRIGGER no_project_of_endpoint AFTER DELETE ON notification_endpoints BEGIN
+  DELETE FROM project_things WHERE kind = 'endpoint' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_endpoint AFTER INSERT ON notification_endpoints BEGIN
+  INSERT INTO project_things SELECT 'endpoint', NEW.id, id FROM projects WHERE usual = 1;
+END;
 
 CREATE TABLE notification_endpoints (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -473,6 +516,48 @@ CREATE TABLE periodic (
   error    TEXT
 , fails INTEGER NOT NULL DEFAULT 0, alive_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER no_project_of_plugin AFTER DELETE ON plugins BEGIN
+  DELETE FROM project_things WHERE kind = 'plugin' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_plugin AFTER INSERT ON plugins BEGIN
+  INSERT INTO project_things SELECT 'plugin', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
+CREATE TABLE plugins (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  definition TEXT    NOT NULL,
+  config     TEXT    NOT NULL DEFAULT '{}', -- JSON, without secrets
+  token      BLOB,                          -- sealed
+  enabled    INTEGER NOT NULL DEFAULT 1,
+  last_at    INTEGER,                       -- NULL: never asked
+  last_ok    INTEGER,
+  last_say   TEXT    NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE project_things (
+  kind       TEXT    NOT NULL CHECK (kind IN ('group', 'secret', 'endpoint', 'plugin')),
+  thing_id   INTEGER NOT NULL,
+  project_id INTEGER NOT NULL REFERENCES projects(id),
+  PRIMARY KEY (kind, thing_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX project_things_project ON project_things (project_id, kind);
+
+CREATE TABLE projects (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  notes      TEXT    NOT NULL DEFAULT '',
+  usual      INTEGER NOT NULL DEFAULT 0,    -- 1: new things belong to it
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX projects_usual ON projects (usual) WHERE usual = 1;
+
 CREATE TABLE recovery_codes (
   user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
   tag      BLOB    NOT NULL,                 -- under a key of the vault
@@ -539,6 +624,14 @@ CREATE TABLE secret_versions (
   made_at    INTEGER NOT NULL,
   UNIQUE (secret_id, number)
 ) STRICT;
+
+CREATE TRIGGER no_project_of_secret AFTER DELETE ON secrets BEGIN
+  DELETE FROM project_things WHERE kind = 'secret' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_secret AFTER INSERT ON secrets BEGIN
+  INSERT INTO project_things SELECT 'secret', NEW.id, id FROM projects WHERE usual = 1;
+END;
 
 CREATE TRIGGER silences_of_secret AFTER DELETE ON secrets BEGIN
   DELETE FROM silences WHERE id IN
@@ -677,6 +770,16 @@ CREATE TABLE "silences" (
 
 CREATE INDEX silences_state ON silences (state, starts_at);
 
+CREATE TABLE site_notice (
+  id              INTEGER PRIMARY KEY CHECK (id = 1),
+  maintenance     INTEGER NOT NULL DEFAULT 0,   -- 1: changes and runs are refused
+  message         TEXT    NOT NULL DEFAULT '',  -- why
+  pause_schedules INTEGER NOT NULL DEFAULT 0,   -- 1: schedules put nothing in meanwhile
+  banner          TEXT    NOT NULL DEFAULT '',  -- empty: none
+  level           TEXT    NOT NULL DEFAULT 'info' CHECK (level IN ('info', 'warning', 'critical')),
+  banner_until    INTEGER                       -- NULL: until somebody takes it away
+) STRICT;
+
 CREATE TABLE "sitewatch_probes" (
   domain_id  INTEGER NOT NULL,
   server_id  INTEGER NOT NULL,
@@ -735,7 +838,7 @@ CREATE TABLE "tasks" (
   created_at    INTEGER NOT NULL,
   started_at    INTEGER,
   finished_at   INTEGER
-) STRICT;
+, goes_on INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;
 

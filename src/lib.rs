@@ -18,6 +18,7 @@ pub mod ssh;
 pub mod provision;
 pub mod audit;
 pub mod settings;
+pub mod notice;
 pub mod series;
 pub mod journal;
 pub mod access;

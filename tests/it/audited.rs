@@ -338,6 +338,57 @@ fn every_route_that_changes_something_leaves_a_row() {
         &json!({ "fingerprint": door.fingerprint() }),
     );
     story.changes("POST /api/servers/{id}/accept-host-key", accepted);
+    let said = json!({ "banner": { "text": "Updates tonight.", "level": "info" } });
+    story.changes("PUT /api/admin/settings", admin.put("/api/admin/settings", &said));
+    let project = story.made(
+        "/api/projects",
+        json!({ "name": "shop" }),
+        json!({ "notes": "of the shop" }),
+        json!(null),
+    );
+    let plugin = json!({ "name": "file", "definition": "file", "config": { "path": "/etc/lamplighter/plugins/x" } });
+    let plugin = story.made(
+        "/api/plugins",
+        plugin,
+        json!({ "enabled": false }),
+        json!({ "enabled": true }),
+    );
+    let tried = admin.post(&format!("/api/plugins/{plugin}/test"), &json!({}));
+    story.changes("POST /api/plugins/{id}/test", tried);
+    let moved = admin.put(
+        &format!("/api/projects/{project}/things"),
+        &json!({ "plugins": [plugin] }),
+    );
+    story.changes("PUT /api/projects/{id}/things", moved);
+    story.gone("/api/plugins", plugin);
+    story.gone("/api/projects", project);
+    let of_hosts = at.replace("servers", "hosts");
+    let list = json!({ "action": "updates" });
+    let bytes = Some(("application/octet-stream", &b"x"[..]));
+    for (route, sent) in [
+        (
+            "POST /api/hosts/{id}/actions",
+            admin.post(&format!("{of_hosts}/actions"), &list),
+        ),
+        (
+            "POST /api/hosts/{id}/files",
+            admin.send("POST", &format!("{of_hosts}/files?path=/srv/f"), bytes),
+        ),
+        (
+            "POST /api/actions",
+            admin.post("/api/actions", &json!({ "action": "updates", "server_ids": [web] })),
+        ),
+    ] {
+        let started = story.changes(route, sent);
+        house.wait_for(started["task_id"].as_i64().unwrap());
+    }
+    let many = admin.send(
+        "POST",
+        &format!("/api/actions/files?path=/srv/f&server_ids={web}"),
+        bytes,
+    );
+    let started = story.changes("POST /api/actions/files", many);
+    house.wait_for(started["task_id"].as_i64().unwrap());
     for action in ["check-ssh", "deploy-proxy", "install-glances", "remove-glances"] {
         // Nobody but us takes ours away.
         story.execute("UPDATE servers SET glances_profile = 'open'");

@@ -9,6 +9,7 @@ mod fake;
 #[path = "../common/guest.rs"]
 mod guest;
 
+mod admin;
 mod admission;
 mod alerts;
 mod api;

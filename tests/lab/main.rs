@@ -5,6 +5,7 @@ mod common;
 #[path = "../fake/mod.rs"]
 mod fake;
 
+mod actions;
 mod airgap;
 mod certwatch;
 mod channels;

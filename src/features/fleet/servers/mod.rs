@@ -42,7 +42,7 @@ pub use secrets::secret;
 pub use server::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 pub use settings::POLL_FAIL_THRESHOLD;
 pub use target::related;
-pub use tasks::{CHECK_SSH, DEPLOY_PROXY, emit_work_ended};
+pub use tasks::{CHECK_SSH, DEPLOY_PROXY, connect, emit_work_ended};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

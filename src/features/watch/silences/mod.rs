@@ -195,6 +195,35 @@ fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Res
     turn_one(app, tx, &silence, now).map(|()| id)
 }
 
+/// Begins a silence about one thing, for work that [`lift`]s it when it is done; `until` is when it ends otherwise.
+pub fn begin(
+    app: &App,
+    tx: &Tx,
+    (kind, target): (&str, i64),
+    reason: &str,
+    until: Ms,
+    by: Allowed<Edit, Silences>,
+) -> Result<Id<id::Silence>> {
+    let valid = Valid {
+        scope: Scope {
+            targets: vec![(kind.into(), target)],
+            ..Scope::default()
+        },
+        reason: reason.into(),
+        starts_at: clock::now(),
+        ends_at: until,
+    };
+    create(app, tx, &valid, by)
+}
+
+/// Ends a silence, if it is there and not over.
+pub fn lift(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>) -> Result<()> {
+    match find(tx, id)? {
+        Some(silence) if silence.state != "over" => end(app, tx, id, by),
+        _ => Ok(()),
+    }
+}
+
 fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
     let mut missing = Vec::new();
     for (kind, id) in &scope.targets {
