@@ -36,6 +36,8 @@ pub const FEATURES: &[&Feature] = &[
     &features::fleet::servers::FEATURE,
     &features::fleet::hosts::FEATURE,
     &features::fleet::groups::FEATURE,
+    &features::fleet::rotations::FEATURE,
+    &features::fleet::leases::FEATURE,
     &features::fleet::metrics::FEATURE,
     &features::proxy::upstreams::FEATURE,
     &features::proxy::certificates::FEATURE,

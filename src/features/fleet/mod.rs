@@ -5,3 +5,5 @@ pub mod servers;
 pub mod hosts;
 pub mod groups;
 pub mod metrics;
+pub mod rotations;
+pub mod leases;

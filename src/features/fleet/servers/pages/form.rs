@@ -112,6 +112,15 @@ fn input(pairs: &[(String, String)]) -> Input {
     for (name, value) in pairs {
         let value = match name.as_str() {
             "csrf" | "then" => continue,
+            reference if reference.ends_with("_secret_id") => {
+                if let Ok(number) = value.parse::<i64>() {
+                    let field = reference.trim_end_matches("_secret_id");
+                    object.insert(field.into(), serde_json::json!({ "secret_id": number }));
+                }
+                continue;
+            }
+            // What was typed is nothing beside a secret that was chosen.
+            secret if object.get(secret).is_some_and(|v| v.is_object()) => continue,
             secret if SECRET_FIELDS.contains(&secret) && value.is_empty() => continue,
             "tags" | "public_ips" => value.split([',', ' ']).filter(|t| !t.is_empty()).collect(),
             _ => serde_json::Value::from(value.as_str()),
@@ -138,7 +147,10 @@ pub fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let by = ctx.allowed(Edit, Servers)?;
     let fresh = ctx.app.db.read(servers::fresh)?;
-    let added = model::read(input(&pairs), fresh, None).and_then(|valid| {
+    let mut draft = input(&pairs);
+    let added = api::refer(ctx.app, &mut draft, None).and_then(|refs| {
+        let mut valid = model::read(draft, fresh, None)?;
+        valid.refs = refs;
         model::check_here(&valid.fields, None, by)?;
         api::check_stored_key(ctx.app, None, &valid.secrets)?;
         let id = ctx.app.db.write(|tx| servers::create(ctx.app, tx, &valid, by))?;
