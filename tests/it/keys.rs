@@ -93,6 +93,11 @@ fn full_house() -> House {
                  VALUES (1, 'c', '', ?1, '[]', '', 0, 0, '', 0, 0)"
                     .into()
             }
+            "secret_rotations" if of.column == "value" => {
+                "INSERT INTO secret_rotations (id, secret_id, state, value, origin, made_by, made_at)
+                 VALUES (1, 1, 'done', ?1, 'given', 'test', 0)"
+                    .into()
+            }
             table => format!("UPDATE {table} SET {} = ?1 WHERE id = 1", of.column),
         };
         db.write(|tx| Ok(tx.execute(&sql, [sealed])?))

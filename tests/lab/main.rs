@@ -22,5 +22,6 @@ mod own_network;
 mod package;
 mod provision;
 mod push;
+mod secrets;
 mod site;
 mod ssh;

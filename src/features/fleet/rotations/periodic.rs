@@ -18,7 +18,7 @@ use crate::task::{NewTask, queue};
 pub const PERIODIC: &[Periodic] = &[
     Periodic {
         name: "rotations.tend",
-        every: Duration::from_secs(20),
+        every: Duration::from_secs(10),
         run: Work::Short(|app| tend(app, clock::now())),
     },
     Periodic {
