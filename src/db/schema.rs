@@ -121,6 +121,8 @@ pub const STATE: &[Step] = steps![
     "0046_host_groups.sql",
     "0050_secrets.sql",
     "0051_containers.sql",
+    "0058_secret_use.sql",
+    "0059_leases.sql",
 ];
 
 /// Steps of `metrics.db`.
