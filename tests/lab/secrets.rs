@@ -165,7 +165,7 @@ fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
 
     // What stands in the way is said in plain words, and nothing is touched.
     for (fault, heal, code) in [
-        ("passwd -l ops", "passwd -u ops", "account_locked ssh_wrong_password"),
+        ("passwd -l ops", "passwd -u ops", "account_locked ssh_wrong_password sudo_password_wrong"),
         ("gpasswd -d ops sudo", "gpasswd -a ops sudo", "sudo_not_allowed"),
         (
             "mount --bind /etc /etc && mount -o remount,ro,bind /etc",

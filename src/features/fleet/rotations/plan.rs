@@ -8,7 +8,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::features::fleet::servers::{self, Server};
-use crate::features::house::secrets::{self, Secret, Value, refs};
+use crate::features::house::secrets::{self, Secret, Value};
 use crate::task::Resource;
 use crate::vault::reference::{CANDIDATE, CANDIDATE_PASSPHRASE};
 
@@ -19,7 +19,7 @@ pub const HOSTS_MAX: usize = 1_000;
 /// another value to.
 pub fn logins(app: &App, conn: &Conn, secret: &Secret) -> Result<Vec<i64>> {
     let (mut logins, mut others) = (Vec::new(), Vec::new());
-    for u in refs::uses(app, conn, secret.id.get())? {
+    for u in secrets::uses(app, conn, secret.id.get())? {
         match (u.of, u.column) {
             ("server", "password" | "ssh_key") => logins.push(u.row),
             _ => others.push(format!("{} {} ({})", u.of, u.name, u.column)),

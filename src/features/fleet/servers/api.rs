@@ -13,7 +13,7 @@ use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::base::shape::{Stored, described};
 use crate::features::fleet::latest::{self, LastSample, Latest, Line};
-use crate::features::house::secrets::refs::Refs;
+use crate::features::house::secrets::Refs;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, to_json};

@@ -5,7 +5,7 @@ use crate::access::right::{Controller, Edit, Servers};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
-use crate::features::house::secrets::refs::Refs;
+use crate::features::house::secrets::Refs;
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::net::policy::Policy;

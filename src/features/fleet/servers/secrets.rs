@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
-use crate::features::house::secrets::refs::{self, Refs};
+use crate::features::house::secrets::{Refs, Slot, slot};
 use crate::vault::{SealContext, Sealed};
 
 /// Columns with sealed values.
@@ -48,11 +48,11 @@ pub fn secret(app: &App, conn: &Conn, id: Id<id::Server>, column: &'static str) 
 }
 
 /// Fields that may refer to secrets, with the column beside that holds the passphrase.
-pub(super) const REFERENCES: &[refs::Slot] = &[
-    refs::slot("password"),
-    refs::slot("ssh_key").with("ssh_key_passphrase"),
-    refs::slot("glances_password"),
-    refs::slot("glances_token"),
+pub(super) const REFERENCES: &[Slot] = &[
+    slot("password"),
+    slot("ssh_key").with("ssh_key_passphrase"),
+    slot("glances_password"),
+    slot("glances_token"),
 ];
 
 /// Seals and stores what was entered, removes what was taken away; then what refers to a secret.

@@ -14,7 +14,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::base::text;
 use crate::features::house::remote_store;
-use crate::features::house::secrets::refs::{self, Refs};
+use crate::features::house::secrets::{Refs, slot};
 use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
@@ -141,7 +141,7 @@ const SECRET_MAX: usize = 1_000;
 pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
     let mut input = ctx.input()?;
     let place = ("exporter", "exporter", None);
-    let slots = [refs::slot("secret")];
+    let slots = [slot("secret")];
     let refs = (ctx.app.db).read(|conn| Refs::resolve(ctx.app, conn, &mut input, place, &slots))?;
     let secret: Option<Secret> = input.secret("secret").flatten();
     input.finish(&[])?;

@@ -2,11 +2,11 @@
 //! comes by a `reveal` alone, for who has the right to, says why and shows that it is still them, and that stands in the
 //! audit. A new value is a version; the older ones are kept for a while.
 
-pub mod events;
+mod events;
 mod generate;
 mod model;
 mod queries;
-pub mod refs;
+mod refs;
 mod settings;
 mod api;
 mod pages;
@@ -30,8 +30,10 @@ use crate::schedule::{Periodic, Work};
 use crate::ssh::keys;
 use crate::vault::SealContext;
 use crate::vault::reference::{CANDIDATE, CANDIDATE_PASSPHRASE, PASSPHRASE, VALUE};
+pub use events::ROTATION_FAILED;
 pub use model::{Fields, Value, another, hours};
 pub use queries::list;
+pub use refs::{Refs, Slot, Use, slot, uses};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -16,7 +16,7 @@ use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::db::Conn;
-use crate::features::house::secrets::refs::Refs;
+use crate::features::house::secrets::Refs;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};

@@ -36,7 +36,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
-use crate::features::house::secrets::refs::{self, Refs};
+use crate::features::house::secrets::{Refs, Slot, slot};
 use crate::http::menu::Entry;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
@@ -196,12 +196,12 @@ fn place(id: Id<id::Endpoint>, column: &'static str) -> SealContext {
 }
 
 /// Fields that may refer to secrets.
-const REFERENCES: &[refs::Slot] = &[
-    refs::slot("token"),
-    refs::slot("url"),
-    refs::slot("secret"),
-    refs::slot("password"),
-    refs::slot("headers"),
+const REFERENCES: &[Slot] = &[
+    slot("token"),
+    slot("url"),
+    slot("secret"),
+    slot("password"),
+    slot("headers"),
 ];
 
 fn secret(app: &App, conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Secret>> {

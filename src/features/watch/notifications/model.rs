@@ -8,7 +8,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
-use crate::features::house::secrets::refs::Refs;
+use crate::features::house::secrets::Refs;
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::kinds::{self, EventKind};
