@@ -320,7 +320,7 @@ fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
     assert!(lets_in("h14", "ops", None, Some(&pem)));
 
     // Somebody works there while it ends, the host is away, and the daemon is killed.
-    on("h14", &format!("setsid -f runuser -u {account} -- sleep 1000"));
+    on("h14", &format!("setsid -f runuser -u {account} -- sleep 1000 >/dev/null 2>&1 </dev/null"));
     script("fault", &["h14", "reject", "22"]);
     let at = format!("/api/leases/{}", given["lease_id"]);
     anna(&house).delete(&at).is(204);
