@@ -42,7 +42,8 @@ pub fn secret_of(stored: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(number.try_into().ok()?))
 }
 
-fn head(secret: i64, part: Part) -> Vec<u8> {
+/// What every reference to the value of this secret begins with.
+pub fn head(secret: i64, part: Part) -> Vec<u8> {
     let part = u8::from(part == Part::Passphrase);
     [&[REFERENCE], &secret.to_be_bytes()[..], &[part]].concat()
 }

@@ -165,7 +165,11 @@ fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
 
     // What stands in the way is said in plain words, and nothing is touched.
     for (fault, heal, code) in [
-        ("passwd -l ops", "passwd -u ops", "account_locked ssh_wrong_password sudo_password_wrong"),
+        (
+            "passwd -l ops",
+            "passwd -u ops",
+            "account_locked ssh_wrong_password sudo_password_wrong",
+        ),
         ("gpasswd -d ops sudo", "gpasswd -a ops sudo", "sudo_not_allowed"),
         (
             "mount --bind /etc /etc && mount -o remount,ro,bind /etc",
@@ -320,7 +324,10 @@ fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
     assert!(lets_in("h14", "ops", None, Some(&pem)));
 
     // Somebody works there while it ends, the host is away, and the daemon is killed.
-    on("h14", &format!("setsid -f runuser -u {account} -- sleep 1000 >/dev/null 2>&1 </dev/null"));
+    on(
+        "h14",
+        &format!("setsid -f runuser -u {account} -- sleep 1000 >/dev/null 2>&1 </dev/null"),
+    );
     script("fault", &["h14", "reject", "22"]);
     let at = format!("/api/leases/{}", given["lease_id"]);
     anna(&house).delete(&at).is(204);

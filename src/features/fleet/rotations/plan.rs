@@ -140,10 +140,12 @@ pub fn locks(conn: &Conn, secret: i64) -> Result<Vec<Resource>> {
             .into_iter()
             .map(|h| h.server.get())
             .collect(),
-        None => queries::hosts_before(conn, secret)?
-            .into_iter()
-            .map(|(server, _)| server)
-            .collect(),
+        None => {
+            let before = queries::hosts_before(conn, secret)?
+                .into_iter()
+                .map(|(server, _)| server);
+            before.chain(queries::entered_with(conn, secret)?).collect()
+        }
     };
     all.sort_unstable();
     all.dedup();

@@ -5,6 +5,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
+use crate::vault::reference::{self, Part};
 use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str = "id, state, public_key, origin, made_by, made_at, ended_at";
@@ -156,4 +157,14 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
            AND id NOT IN (SELECT max(id) FROM secret_rotations WHERE state = 'done' GROUP BY secret_id)",
         [before],
     )?)
+}
+
+/// Servers whose login is this secret.
+pub fn entered_with(conn: &Conn, secret: Id<id::Secret>) -> Result<Vec<i64>> {
+    let head = reference::head(secret.get(), Part::Value);
+    let mut statement = conn.prepare_cached(
+        "SELECT id FROM servers WHERE substr(password, 1, 10) = ?1 OR substr(ssh_key, 1, 10) = ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map([head], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
