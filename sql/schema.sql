@@ -1,5 +1,32 @@
 -- lamplighter.db
 
+CREATE TABLE action_file_parts (
+  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  number  INTEGER NOT NULL,                 -- 0, 1, …
+  content BLOB    NOT NULL DEFAULT x'',     -- sealed
+  UNIQUE (task_id, number)
+) STRICT;
+
+CREATE TABLE action_results (
+  task_id   INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  kind      TEXT    NOT NULL CHECK (kind IN ('logs', 'updates')),
+  name      TEXT    NOT NULL,               -- what it is called when it is downloaded
+  content   TEXT    NOT NULL,               -- secrets masked; of updates JSON
+  cut       INTEGER NOT NULL DEFAULT 0,     -- it was longer than may be kept
+  at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX action_results_server ON action_results (server_id, kind, at);
+
+CREATE TABLE action_silences (
+  task_id    INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX action_silences_silence ON action_silences (silence_id);
+
 CREATE TABLE "alert_rule_firing" (
   rule_id      INTEGER NOT NULL,
   subject_kind TEXT    NOT NULL,               -- server, container …
@@ -29,8 +56,6 @@ CREATE TABLE alert_rules (
   watches    TEXT    NOT NULL,               -- an event, or a series of the polls
   enabled    INTEGER NOT NULL CHECK (enabled IN (0,1)),
   level      TEXT    NOT NULL CHECK (level IN ('INFO','WARNING','ERROR','CRITICAL')),
-  tags       TEXT    NOT NULL DEFAULT '[]',  -- only servers with one of these
-  groups     TEXT    NOT NULL DEFAULT '[]',  -- only domains in one of these (numbers)
   mount      TEXT    NOT NULL DEFAULT '',    -- empty: any
   below      INTEGER NOT NULL DEFAULT 0 CHECK (below IN (0,1)),
   threshold  REAL    NOT NULL DEFAULT 0,
@@ -39,7 +64,7 @@ CREATE TABLE alert_rules (
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules (name) WHERE name <> '';
 
@@ -314,6 +339,14 @@ CREATE TABLE group_members (
 
 CREATE INDEX group_members_server ON group_members (server_id);
 
+CREATE TRIGGER no_project_of_group AFTER DELETE ON groups BEGIN
+  DELETE FROM project_things WHERE kind = 'group' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_group AFTER INSERT ON groups BEGIN
+  INSERT INTO project_things SELECT 'group', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
 CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
@@ -347,6 +380,22 @@ CREATE TABLE host_checks (
 
 CREATE INDEX host_checks_server ON host_checks (server_id, id);
 
+CREATE TABLE host_facts (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  first_at   INTEGER NOT NULL,                -- this was found from
+  last_at    INTEGER NOT NULL,                -- to
+  count      INTEGER NOT NULL DEFAULT 1,      -- how often in a row
+  facts      TEXT    NOT NULL                 -- JSON object, without what changes all the time
+) STRICT;
+
+CREATE INDEX host_facts_server ON host_facts (server_id, id);
+
+CREATE TABLE host_facts_asked (
+  server_id INTEGER PRIMARY KEY REFERENCES servers(id) ON DELETE CASCADE,
+  at        INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE invites (
   user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
   hash        BLOB    NOT NULL UNIQUE,
@@ -360,32 +409,13 @@ CREATE TABLE keyring (
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 , next BLOB) STRICT;
 
-CREATE TABLE leases (
-  id         INTEGER PRIMARY KEY AUTOINCREMENT,
-  secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
-  kind       TEXT    NOT NULL CHECK (kind IN ('copy', 'account', 'key')),
-  state      TEXT    NOT NULL CHECK (state IN ('making', 'active', 'ending', 'ended')),
-  holder     TEXT    NOT NULL,              -- login
-  via        TEXT    NOT NULL,              -- token 12, session ab12…
-  version    INTEGER NOT NULL,              -- of a copy
-  server_id  INTEGER,                       -- of the others
-  account    TEXT    NOT NULL DEFAULT '',   -- there
-  public_key TEXT    NOT NULL DEFAULT '',   -- the line that was added there
-  issued_at  INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL,
-  max_at     INTEGER NOT NULL,              -- it is renewed up to here
-  ended_at   INTEGER,
-  tries      INTEGER NOT NULL DEFAULT 0,    -- to end it there
-  next_try   INTEGER NOT NULL DEFAULT 0,
-  told       INTEGER NOT NULL DEFAULT 0,    -- that it cannot be ended
-  say        TEXT    NOT NULL DEFAULT ''
-) STRICT;
+CREATE TRIGGER no_project_of_endpoint AFTER DELETE ON notification_endpoints BEGIN
+  DELETE FROM project_things WHERE kind = 'endpoint' AND thing_id = OLD.id;
+END;
 
-CREATE INDEX leases_due ON leases (expires_at) WHERE state <> 'ended';
-
-CREATE INDEX leases_ended ON leases (ended_at) WHERE state = 'ended';
-
-CREATE INDEX leases_secret ON leases (secret_id, id);
+CREATE TRIGGER project_of_endpoint AFTER INSERT ON notification_endpoints BEGIN
+  INSERT INTO project_things SELECT 'endpoint', NEW.id, id FROM projects WHERE usual = 1;
+END;
 
 CREATE TABLE notification_endpoints (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -395,7 +425,6 @@ CREATE TABLE notification_endpoints (
   lang          TEXT    NOT NULL,
   min_level     TEXT    NOT NULL,
   events        TEXT    NOT NULL,             -- JSON array of patterns; empty: every alert
-  tags          TEXT    NOT NULL,             -- JSON array; empty: whatever it is about
   config        TEXT    NOT NULL,             -- JSON object by type, no secrets
   token         BLOB,                         -- sealed
   url           BLOB,                         -- sealed
@@ -405,7 +434,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '') STRICT;
+, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
@@ -487,6 +516,48 @@ CREATE TABLE periodic (
   error    TEXT
 , fails INTEGER NOT NULL DEFAULT 0, alive_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER no_project_of_plugin AFTER DELETE ON plugins BEGIN
+  DELETE FROM project_things WHERE kind = 'plugin' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_plugin AFTER INSERT ON plugins BEGIN
+  INSERT INTO project_things SELECT 'plugin', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
+CREATE TABLE plugins (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  definition TEXT    NOT NULL,
+  config     TEXT    NOT NULL DEFAULT '{}', -- JSON, without secrets
+  token      BLOB,                          -- sealed
+  enabled    INTEGER NOT NULL DEFAULT 1,
+  last_at    INTEGER,                       -- NULL: never asked
+  last_ok    INTEGER,
+  last_say   TEXT    NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE project_things (
+  kind       TEXT    NOT NULL CHECK (kind IN ('group', 'secret', 'endpoint', 'plugin')),
+  thing_id   INTEGER NOT NULL,
+  project_id INTEGER NOT NULL REFERENCES projects(id),
+  PRIMARY KEY (kind, thing_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX project_things_project ON project_things (project_id, kind);
+
+CREATE TABLE projects (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  notes      TEXT    NOT NULL DEFAULT '',
+  usual      INTEGER NOT NULL DEFAULT 0,    -- 1: new things belong to it
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX projects_usual ON projects (usual) WHERE usual = 1;
+
 CREATE TABLE recovery_codes (
   user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
   tag      BLOB    NOT NULL,                 -- under a key of the vault
@@ -541,40 +612,6 @@ CREATE TABLE second_factors (
   last_step     INTEGER NOT NULL DEFAULT 0   -- of the last code that was taken: each is good once
 ) STRICT;
 
-CREATE TABLE secret_rotation_hosts (
-  rotation_id INTEGER NOT NULL REFERENCES secret_rotations(id) ON DELETE CASCADE,
-  place       INTEGER NOT NULL,             -- 0 is the first one, alone
-  server_id   INTEGER NOT NULL,
-  server_name TEXT    NOT NULL,
-  account     TEXT    NOT NULL,
-  step        TEXT    NOT NULL CHECK (step IN ('waiting', 'setting', 'proved', 'done', 'failed')),
-  good        TEXT    NOT NULL CHECK (good IN ('old', 'new', 'unknown')),
-  code        TEXT    NOT NULL DEFAULT '',
-  say         TEXT    NOT NULL DEFAULT '',
-  next_try    INTEGER NOT NULL DEFAULT 0,
-  at          INTEGER NOT NULL,
-  PRIMARY KEY (rotation_id, server_id, account)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX secret_rotation_hosts_server ON secret_rotation_hosts (server_id) WHERE good = 'new';
-
-CREATE TABLE secret_rotations (
-  id         INTEGER PRIMARY KEY AUTOINCREMENT,
-  secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
-  state      TEXT    NOT NULL CHECK (state IN ('open', 'done', 'dropped')),
-  value      BLOB,                          -- sealed
-  passphrase BLOB,                          -- sealed
-  public_key TEXT    NOT NULL DEFAULT '',
-  origin     TEXT    NOT NULL,
-  made_by    TEXT    NOT NULL,
-  made_at    INTEGER NOT NULL,
-  ended_at   INTEGER
-) STRICT;
-
-CREATE UNIQUE INDEX secret_rotations_open ON secret_rotations (secret_id) WHERE state = 'open';
-
-CREATE INDEX secret_rotations_secret ON secret_rotations (secret_id, id);
-
 CREATE TABLE secret_versions (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
@@ -587,6 +624,14 @@ CREATE TABLE secret_versions (
   made_at    INTEGER NOT NULL,
   UNIQUE (secret_id, number)
 ) STRICT;
+
+CREATE TRIGGER no_project_of_secret AFTER DELETE ON secrets BEGIN
+  DELETE FROM project_things WHERE kind = 'secret' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_secret AFTER INSERT ON secrets BEGIN
+  INSERT INTO project_things SELECT 'secret', NEW.id, id FROM projects WHERE usual = 1;
+END;
 
 CREATE TRIGGER silences_of_secret AFTER DELETE ON secrets BEGIN
   DELETE FROM silences WHERE id IN
@@ -605,7 +650,7 @@ CREATE TABLE secrets (
   told                INTEGER NOT NULL DEFAULT 0,     -- of its end: 0 nothing, 1 two weeks, 2 three days before, 3 at it
   created_at          INTEGER NOT NULL,
   updated_at          INTEGER NOT NULL
-, scope TEXT NOT NULL DEFAULT '[]', lessees TEXT NOT NULL DEFAULT '[]', plan TEXT NOT NULL DEFAULT 'remind' CHECK (plan IN ('remind', 'rotate', 'apply')), hours TEXT NOT NULL DEFAULT '', next_try INTEGER NOT NULL DEFAULT 0, lease_kind TEXT NOT NULL DEFAULT 'copy' CHECK (lease_kind IN ('copy', 'account', 'key')), lease_max_s INTEGER NOT NULL DEFAULT 86400, lease_servers TEXT NOT NULL DEFAULT '[]', lease_account TEXT NOT NULL DEFAULT '', lease_rotates INTEGER NOT NULL DEFAULT 0) STRICT;
+) STRICT;
 
 CREATE TABLE server_tags (
   server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
@@ -692,6 +737,14 @@ CREATE TABLE settings (
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE silence_servers (
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  PRIMARY KEY (silence_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX silence_servers_server ON silence_servers (server_id);
+
 CREATE TABLE silence_targets (
   silence_id  INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
   target_type TEXT    NOT NULL,             -- server, domain, group, …
@@ -705,7 +758,6 @@ CREATE TABLE "silences" (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   -- What it is about; all that is given must fit, nothing given (nor in silence_targets) means everything.
   kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
-  tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
   reason     TEXT    NOT NULL,
   author     TEXT    NOT NULL,
   starts_at  INTEGER NOT NULL,
@@ -714,9 +766,19 @@ CREATE TABLE "silences" (
   ended_at   INTEGER,                         -- when it really ended
   ended_by   TEXT,                            -- who ended it early
   created_at INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX silences_state ON silences (state, starts_at);
+
+CREATE TABLE site_notice (
+  id              INTEGER PRIMARY KEY CHECK (id = 1),
+  maintenance     INTEGER NOT NULL DEFAULT 0,   -- 1: changes and runs are refused
+  message         TEXT    NOT NULL DEFAULT '',  -- why
+  pause_schedules INTEGER NOT NULL DEFAULT 0,   -- 1: schedules put nothing in meanwhile
+  banner          TEXT    NOT NULL DEFAULT '',  -- empty: none
+  level           TEXT    NOT NULL DEFAULT 'info' CHECK (level IN ('info', 'warning', 'critical')),
+  banner_until    INTEGER                       -- NULL: until somebody takes it away
+) STRICT;
 
 CREATE TABLE "sitewatch_probes" (
   domain_id  INTEGER NOT NULL,
@@ -776,7 +838,7 @@ CREATE TABLE "tasks" (
   created_at    INTEGER NOT NULL,
   started_at    INTEGER,
   finished_at   INTEGER
-) STRICT;
+, goes_on INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;
 

@@ -36,6 +36,10 @@ pub enum Backup {}
 pub enum Secret {}
 /// A secret that was given out for a while.
 pub enum Lease {}
+/// Marker of projects.
+pub enum Project {}
+/// Marker of plugins.
+pub enum Plugin {}
 /// Marker of silences.
 pub enum Silence {}
 /// Marker of deliveries (one message to one endpoint).

@@ -123,6 +123,11 @@ pub const STATE: &[Step] = steps![
     "0051_containers.sql",
     "0058_secret_use.sql",
     "0059_leases.sql",
+    "0063_scopes.sql",
+    "0064_host_facts.sql",
+    "0067_actions.sql",
+    "0068_admin.sql",
+    "0069_projects.sql",
 ];
 
 /// Steps of `metrics.db`.

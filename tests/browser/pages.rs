@@ -136,6 +136,10 @@ fn every_page_is_clean_in_all_four_looks() {
     house.admin().post("/api/secrets", &kept).is(201);
     let ttl = serde_json::json!({ "ttl_seconds": 3_600 });
     house.admin().post("/api/secrets/1/lease", &ttl).is(201);
+    let rule = serde_json::json!({ "all": [{ "field": "tags", "op": "contains", "value": "prod" },
+        { "not": { "field": "disk", "op": "lt", "value": 80 } }] });
+    let group = serde_json::json!({ "name": "Prod and full", "rule": rule });
+    assert_eq!(house.admin().post("/api/groups", &group).is(201)["id"], 2);
     add_container(&house);
     let pages = [
         "/",
@@ -145,6 +149,9 @@ fn every_page_is_clean_in_all_four_looks() {
         "/groups",
         "/groups?edit=1",
         "/groups?delete=1",
+        "/groups?kind=host",
+        "/groups/2",
+        "/inventory",
         "/domains",
         "/domains/new",
         "/domains/1",

@@ -1,4 +1,4 @@
-//! Secrets that are put on hosts and taken away from them, on real sshd and PAM: hosts h13 and h14 of the lab
+//! Secrets that are put on hosts and taken away from them, on real sshd and PAM: hosts h15 and h16 of the lab
 //! (`tests/lab`). After every interruption somebody logs in by hand with what Lamplighter says is good.
 
 use crate::common;
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const HOSTS: &[&str] = &["h13", "h14"];
+const HOSTS: &[&str] = &["h15", "h16"];
 
 fn id(made: &Value) -> i64 {
     made["id"].as_i64().unwrap()
@@ -138,7 +138,7 @@ fn all_is_well(house: &House, secret: i64, servers: &[i64], by_hand: &dyn Fn(&st
 }
 
 #[test]
-#[ignore = "lab: h13, h14"]
+#[ignore = "lab: h15, h16"]
 fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
     let _hosts = Hosts::fresh(HOSTS, None);
     let mut house = House::new();
@@ -160,7 +160,7 @@ fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
     assert_eq!(task["status"], "ok", "{task}");
     assert_eq!(version(&house, secret), 2);
     all_is_well(&house, secret, &servers, &by_hand);
-    assert!(!by_hand("h13", "ops-pw"), "the old one still lets in");
+    assert!(!by_hand("h15", "ops-pw"), "the old one still lets in");
     println!("FIGURE a password on two hosts: {} ms", took.as_millis());
 
     // What stands in the way is said in plain words, and nothing is touched.
@@ -186,7 +186,7 @@ fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
             "password_refused",
         ),
     ] {
-        on("h13", fault);
+        on("h15", fault);
         let before = version(&house, secret);
         let task = ended(&house, begin(&house, secret));
         assert_eq!(task["status"], "failed", "{fault}: {task}");
@@ -196,13 +196,13 @@ fn a_password_is_replaced_on_its_hosts_or_is_as_before() {
             (rotation(&house, secret)["state"].clone(), version(&house, secret)),
             (json!("dropped"), before)
         );
-        on("h13", heal);
+        on("h15", heal);
         all_is_well(&house, secret, &servers, &by_hand);
     }
-    script("fault", &["h13", "full", "/etc"]);
+    script("fault", &["h15", "full", "/etc"]);
     let task = ended(&house, begin(&house, secret));
     assert_eq!(task["error"]["code"], "etc_not_writable", "{task}");
-    script("fault", &["h13", "heal"]);
+    script("fault", &["h15", "heal"]);
     all_is_well(&house, secret, &servers, &by_hand);
     let alerts = house.admin().get("/api/alerts").is(200).to_string();
     assert!(alerts.contains("secret.rotation_failed"), "{alerts}");
@@ -227,9 +227,9 @@ fn interrupted(house: &mut House, secret: i64, servers: &[i64], took: Duration, 
             }
             false => {
                 // Open connections are reset, new ones refused.
-                script("fault", &["h14", "reject", "22"]);
+                script("fault", &["h16", "reject", "22"]);
                 thread::sleep(Duration::from_secs(3));
-                script("fault", &["h14", "heal"]);
+                script("fault", &["h16", "heal"]);
             }
         }
         all_is_well(house, secret, servers, by_hand);
@@ -252,7 +252,7 @@ impl MapIds for &[&str] {
 }
 
 #[test]
-#[ignore = "lab: h13, h14"]
+#[ignore = "lab: h15, h16"]
 fn a_key_is_replaced_on_its_hosts_and_what_others_have_there_stays() {
     let _hosts = Hosts::fresh(HOSTS, None);
     let mut house = House::new();
@@ -267,15 +267,15 @@ fn a_key_is_replaced_on_its_hosts_and_what_others_have_there_stays() {
             &format!("sed -i '1s/^/no-x11-forwarding /' {keys}; printf '# of others' >>{keys}"),
         );
     }
-    let others = on("h13", &format!("sed 1d {keys}"));
+    let others = on("h15", &format!("sed 1d {keys}"));
     let by_hand = |host: &str, good: &str| lets_in(host, "root", None, Some(good));
     let began = Instant::now();
     let task = ended(&house, begin(&house, secret));
     let took = began.elapsed();
     assert_eq!(task["status"], "ok", "{task}");
     all_is_well(&house, secret, &servers, &by_hand);
-    assert!(!by_hand("h13", &old), "the old key still lets in");
-    let now = on("h13", &format!("cat {keys}"));
+    assert!(!by_hand("h15", &old), "the old key still lets in");
+    let now = on("h15", &format!("cat {keys}"));
     assert!(now.starts_with(&others), "{now}");
     assert!(
         now.lines()
@@ -286,16 +286,16 @@ fn a_key_is_replaced_on_its_hosts_and_what_others_have_there_stays() {
     );
     println!("FIGURE a key on two hosts: {} ms", took.as_millis());
 
-    on("h13", "mount --bind /root /root && mount -o remount,ro,bind /root");
+    on("h15", "mount --bind /root /root && mount -o remount,ro,bind /root");
     let task = ended(&house, begin(&house, secret));
     assert_eq!(task["error"]["code"], "keys_not_written", "{task}");
-    on("h13", "umount /root");
+    on("h15", "umount /root");
     all_is_well(&house, secret, &servers, &by_hand);
     interrupted(&mut house, secret, &servers, took, &by_hand);
 }
 
 #[test]
-#[ignore = "lab: h13, h14"]
+#[ignore = "lab: h15, h16"]
 fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
     let _hosts = Hosts::fresh(HOSTS, None);
     let mut house = House::new();
@@ -321,18 +321,18 @@ fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
     let given = anna(&house).post(&format!("{accounts}/lease"), &wanted).is(201);
     let (account, value) = (given["account"].as_str().unwrap(), given["value"].as_str().unwrap());
     house.canary(value);
-    assert!(lets_in("h14", account, Some(value), None), "{}", given["account"]);
-    assert!(on("h14", &format!("id {account}")).contains("(sudo)"));
+    assert!(lets_in("h16", account, Some(value), None), "{}", given["account"]);
+    assert!(on("h16", &format!("id {account}")).contains("(sudo)"));
     let by_key = anna(&house).post(&format!("{keys}/lease"), &wanted).is(201);
     let pem = house.canary(by_key["value"].as_str().unwrap());
-    assert!(lets_in("h14", "ops", None, Some(&pem)));
+    assert!(lets_in("h16", "ops", None, Some(&pem)));
 
     // Somebody works there while it ends, the host is away, and the daemon is killed.
     on(
-        "h14",
+        "h16",
         &format!("setsid -f runuser -u {account} -- sleep 1000 >/dev/null 2>&1 </dev/null"),
     );
-    script("fault", &["h14", "reject", "22"]);
+    script("fault", &["h16", "reject", "22"]);
     let at = format!("/api/leases/{}", given["lease_id"]);
     anna(&house).delete(&at).is(204);
     anna(&house)
@@ -355,10 +355,10 @@ fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
     house.start();
     assert_eq!(anna(&house).get(&at).is(200)["state"], "ending");
     assert!(
-        on("h14", &format!("id {account}")).contains(account),
+        on("h16", &format!("id {account}")).contains(account),
         "it is still there"
     );
-    script("fault", &["h14", "heal"]);
+    script("fault", &["h16", "heal"]);
     let until = Instant::now() + Duration::from_secs(90);
     for lease in [&given, &by_key] {
         let at = format!("/api/leases/{}", lease["lease_id"]);
@@ -372,16 +372,16 @@ fn an_account_that_was_leased_goes_with_its_lease_whatever_happens() {
         }
     }
     let left = on(
-        "h14",
+        "h16",
         &format!("id {account} 2>&1; ls -d /home/{account} 2>&1; pgrep -f 'sleep 100[0]'; true"),
     );
     assert!(
         left.contains("no such user") && left.contains("No such file") && left.lines().count() == 2,
         "{left}"
     );
-    assert!(!lets_in("h14", "ops", None, Some(&pem)));
+    assert!(!lets_in("h16", "ops", None, Some(&pem)));
     assert!(
-        on("h14", "cat /home/ops/.ssh/authorized_keys").lines().count() >= 3,
+        on("h16", "cat /home/ops/.ssh/authorized_keys").lines().count() >= 3,
         "the others' keys stay"
     );
 }
@@ -445,7 +445,7 @@ fn plainly(hosts: &[&'static str], new: &str) -> Duration {
 }
 
 #[test]
-#[ignore = "lab: h13, h14"]
+#[ignore = "lab: h15, h16"]
 fn a_rotation_of_keys_beside_plain_ssh() {
     let hosts = many();
     let _hosts = Hosts::fresh(hosts, None);
