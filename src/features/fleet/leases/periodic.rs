@@ -96,7 +96,7 @@ fn end_one(app: &App, lease: &Lease, cancel: &Cancel) -> Result<()> {
             Err(e) if e.code == "cancelled" => Ok(()),
             Err(e) => {
                 let tells = lease.told == 0 && (lease.tries >= 1 || is_gone);
-                let pause = (MINUTE / 12 << lease.tries.min(10)).min(PAUSE_MAX);
+                let pause = ((MINUTE / 12) << lease.tries.min(10)).min(PAUSE_MAX);
                 lease.say = e.say.clone();
                 queries::set_tried(tx, lease.id, now + pause, i64::from(tells || lease.told > 0), &e.say)?;
                 match tells {
