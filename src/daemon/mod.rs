@@ -39,6 +39,8 @@ pub const FEATURES: &[&Feature] = &[
     &features::fleet::servers::FEATURE,
     &features::fleet::hosts::FEATURE,
     &features::fleet::groups::FEATURE,
+    &features::fleet::rotations::FEATURE,
+    &features::fleet::leases::FEATURE,
     &features::fleet::inventory::FEATURE,
     &features::fleet::metrics::FEATURE,
     &features::proxy::upstreams::FEATURE,

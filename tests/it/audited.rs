@@ -111,7 +111,47 @@ fn kept_secrets(story: &Story) {
         "DELETE /api/secrets/{id}/versions",
         admin.delete(&format!("{at}/versions")),
     );
+    leased_secret(story, &at);
+    rotated_on_hosts(story, &at);
     story.gone("/api/secrets", id);
+}
+
+/// Given out, made longer, ended: alone, and with all others.
+fn leased_secret(story: &Story, at: &str) {
+    let (house, admin) = (&story.house, &story.admin);
+    let me = json!({ "password": house.password });
+    admin.post("/api/me/confirm", &me).is(204);
+    let list = json!({ "lessees": [format!("user:{ADMIN}")], "scope": ["servers"] });
+    story.changes("PATCH /api/secrets/{id}", admin.patch(at, &list));
+    let ttl = json!({ "ttl_seconds": 60 });
+    let lease = story.changes("POST /api/secrets/{id}/lease", admin.post(&format!("{at}/lease"), &ttl));
+    house.canary(lease["value"].as_str().unwrap());
+    let one = format!("/api/leases/{}", lease["lease_id"]);
+    story.changes(
+        "POST /api/leases/{id}/renew",
+        admin.post(&format!("{one}/renew"), &json!({ "ttl_seconds": 90 })),
+    );
+    story.changes("DELETE /api/leases/{id}", admin.delete(&one));
+    story.changes("DELETE /api/secrets/{id}/leases", admin.delete(&format!("{at}/leases")));
+}
+
+/// Sent on its way to a host that nobody answers at, and dropped.
+fn rotated_on_hosts(story: &Story, at: &str) {
+    let (house, admin) = (&story.house, &story.admin);
+    let host = admin.post("/api/servers", &server("rotated", 9)).is(201)["id"].clone();
+    let hosts = json!({ "server_ids": [host], "account": "deploy" });
+    let begun = story.changes(
+        "POST /api/secrets/{id}/rotate-apply",
+        admin.post(&format!("{at}/rotate-apply"), &hosts),
+    );
+    house.wait_for(begun["task_id"].as_i64().unwrap());
+    story.execute("UPDATE secret_rotations SET state = 'open', value = x'00'");
+    story.execute("UPDATE secret_rotation_hosts SET step = 'failed'");
+    story.changes(
+        "DELETE /api/secrets/{id}/rotation",
+        admin.delete(&format!("{at}/rotation")),
+    );
+    admin.delete(&format!("/api/servers/{host}")).is(204);
 }
 
 /// Accounts with all that is theirs.

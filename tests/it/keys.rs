@@ -95,6 +95,11 @@ fn full_house() -> House {
                  VALUES (1, 'c', '', ?1, '[]', '', 0, 0, '', 0, 0)"
                     .into()
             }
+            "secret_rotations" if of.column == "value" => {
+                "INSERT INTO secret_rotations (id, secret_id, state, value, origin, made_by, made_at)
+                 VALUES (1, 1, 'done', ?1, 'given', 'test', 0)"
+                    .into()
+            }
             "action_file_parts" => {
                 // Of any task: the servers' keys are being read.
                 "INSERT INTO action_file_parts (id, task_id, number, content) SELECT 1, min(id), 0, ?1 FROM tasks".into()

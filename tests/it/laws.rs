@@ -648,6 +648,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ("tests/lab/provision.rs", 1, "file times are whole seconds"),
     ("tests/lab/push.rs", 1, "an outage longer than two pushes"),
     (
+        "tests/lab/secrets.rs",
+        1,
+        "a link is cut in the middle of a rotation for a while",
+    ),
+    (
         "tests/lab/ssh.rs",
         1,
         "the server's own clock ends the command after ten seconds",

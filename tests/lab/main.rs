@@ -24,5 +24,6 @@ mod own_network;
 mod package;
 mod provision;
 mod push;
+mod secrets;
 mod site;
 mod ssh;

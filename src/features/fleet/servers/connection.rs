@@ -125,6 +125,11 @@ impl ServerConnection {
             .flatten()
     }
 
+    /// How it is reached.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Opens a local socket that leads to one there. Errors: those of [`crate::ssh::Ssh::forward`].
     pub fn forward<'a>(&'a self, app: &'a App, remote: &Remote, cancel: &Cancel) -> Result<Forward<'a>> {
         app.ssh.forward(&self.target, remote, cancel)
