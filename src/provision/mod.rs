@@ -18,6 +18,7 @@ pub mod site;
 mod parts;
 pub mod wheels;
 pub mod bundle;
+pub mod engines;
 
 pub use progress::{Outcome, Progress, State, StepDone};
 use recipes::MINUTE;
