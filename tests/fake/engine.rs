@@ -112,6 +112,15 @@ impl Engine {
         change(state.containers.iter_mut().find(|c| c.name == name).unwrap())
     }
 
+    /// Starts it again, as the engine does after an end.
+    pub fn again(&self, name: &str) {
+        let id = self.with(name, |container| {
+            container.state = "running";
+            container.id.clone()
+        });
+        self.state().event(&id, name, "start", &[]);
+    }
+
     /// Is ended for want of memory: the event, the code and what is told of it agree.
     pub fn has_no_memory(&self, name: &str) {
         let id = self.with(name, |container| {

@@ -466,7 +466,7 @@ fn every_route_that_changes_something_leaves_a_row() {
         admin.put("/api/exporter/push-secret", &secret),
     );
     let loki = json!({ "forward.loki": "http://127.0.0.1:9" });
-    admin.patch("/api/settings", &loki).is(200);
+    admin.put("/api/settings", &loki).is(200);
     let secret = json!({ "secret": house.canary("a-loki-secret-78") });
     story.changes("PUT /api/forward/secret", admin.put("/api/forward/secret", &secret));
     let fleet = json!({ "lamplighter": 1, "groups": [{ "name": "from a document" }] });

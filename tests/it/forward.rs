@@ -9,7 +9,7 @@ use fake::engine::Engine;
 use fake::receiver::{Post, Receiver, Turn, answer};
 use fake::syslog::{Mood, Syslog};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::path::Path;
 
 struct Story {
     engine: Engine,
@@ -57,8 +57,18 @@ impl Story {
 
     /// A receiver that is set begins with what is stored from then on.
     fn begins(&self, settings: &Value) {
-        self.admin.patch("/api/settings", settings).is(200);
-        std::thread::sleep(Duration::from_secs(7));
+        self.admin.put("/api/settings", settings).is(200);
+        for place in ["forward.syslog", "forward.loki"]
+            .iter()
+            .filter_map(|key| settings[*key].as_str())
+        {
+            let journal = rusqlite::Connection::open(Path::new(self.house.dir()).join("journal.db")).unwrap();
+            let begun = "SELECT count(*) FROM readers WHERE place = ?1";
+            eventually("it begins", || {
+                let n: i64 = journal.query_row(begun, [place], |r| r.get(0)).unwrap();
+                (n > 0).then_some(())
+            });
+        }
     }
 }
 
@@ -103,7 +113,7 @@ fn a_syslog_receiver_gets_every_line_in_order_whatever_breaks() {
         // It dies in the middle of them, and so do we.
         syslog.is(Mood::Dies);
         story.says(300..1_500);
-        std::thread::sleep(Duration::from_secs(2));
+        eventually("it breaks", || story.standing("syslog")["fault"].as_str().map(|_| ()));
         story.house.kill();
         story.house.start();
         story.admin = story.house.admin();
@@ -147,7 +157,7 @@ fn loki_gets_every_line_with_its_labels_and_nobody_else_its_secret() {
         .admin
         .put("/api/forward/secret", &json!({ "secret": secret }))
         .fails(409, "forward_no_loki");
-    story.admin.patch(
+    story.admin.put(
         "/api/settings",
         &json!({ "forward.loki": format!("http://127.0.0.1:{}/logs", loki.port()), "forward.loki_user": "lamp", "forward.loki_tenant": "home" }),
     );
@@ -158,7 +168,7 @@ fn loki_gets_every_line_with_its_labels_and_nobody_else_its_secret() {
             .status,
         204
     );
-    std::thread::sleep(Duration::from_secs(7));
+    story.begins(&json!({ "forward.loki": format!("http://127.0.0.1:{}/logs", loki.port()) }));
     story.engine.say("web", true, "ERROR line 5 falls");
     story.engine.say("web", false, "line 6");
     let posts = eventually("both", || {
@@ -203,11 +213,7 @@ fn loki_gets_every_line_with_its_labels_and_nobody_else_its_secret() {
         lines_of(&loki.posts()).contains(&401).then_some(())
     });
     // Another place has another secret.
-    story.admin.patch(
-        "/api/settings",
-        &json!({ "forward.loki": format!("http://127.0.0.1:{}", other.port()) }),
-    );
-    std::thread::sleep(Duration::from_secs(7));
+    story.begins(&json!({ "forward.loki": format!("http://127.0.0.1:{}/other", other.port()) }));
     story.engine.say("web", false, "line 402");
     let posts = eventually("it is at the other", || {
         let posts = other.posts();
@@ -225,7 +231,7 @@ fn who_is_away_for_longer_than_logs_are_kept_hears_how_much_is_gone() {
     story.says(0..1);
     story
         .admin
-        .patch("/api/settings", &json!({ "containers.log_mib_each": 1 }));
+        .put("/api/settings", &json!({ "containers.log_mib_each": 1 }));
     story.begins(&json!({ "forward.syslog": format!("tcp://127.0.0.1:{}", syslog.port) }));
     let long = "x".repeat(1_000);
     let before = story.standing("syslog")["waiting"].as_i64().unwrap();

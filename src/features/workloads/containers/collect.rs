@@ -30,7 +30,7 @@ use crate::schedule::fan_out::FanOut;
 use crate::schedule::service::{Service, ServiceRun};
 use crate::series::{Observation, Observers, Store};
 use crate::ssh::forward::Remote;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -473,6 +473,7 @@ impl<'a> Visit<'a> {
             .name("containers.stats".into())
             .spawn_scoped(scope, || self.measure())?;
         let mut followers: HashMap<i64, Follower> = HashMap::new();
+        let mut stirred: HashSet<EngineId> = HashSet::new();
         let (mut news, mut listed_at, mut dirty, mut waits) = (Told::default(), None::<Instant>, true, false);
         while !self.over.is_cancelled() {
             let due = match (dirty, waits) {
@@ -485,7 +486,7 @@ impl<'a> Visit<'a> {
                 (dirty, listed_at) = (false, Some(clock::mono()));
                 let applied = self.list(&mut news)?;
                 waits = applied.waits;
-                self.follow(scope, &mut followers, &applied)?;
+                self.follow(scope, &mut followers, &applied, &mut stirred)?;
                 for id in applied.forgotten {
                     forget(self.shared, id)?;
                 }
@@ -495,6 +496,9 @@ impl<'a> Visit<'a> {
                 Ok(None) => dirty = true,
                 Ok(Some(event)) => {
                     dirty = true;
+                    if matches!(event.what, What::Started | What::Died(_)) {
+                        stirred.insert(event.life.clone());
+                    }
                     match event.what {
                         What::Asked => news.asked(event.life),
                         What::Died(code) => news.died(event.life, code),
@@ -575,12 +579,14 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Begins to follow what is to be followed, and lets go what is not any more.
+    /// Begins to follow what is to be followed, and lets go what is not any more. `stirred`: lives that began or ended since
+    /// they were looked at: between two lists one may have had a life of its own, and words that nobody has read.
     fn follow<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
         followers: &mut HashMap<i64, Follower>,
         applied: &state::Applied,
+        stirred: &mut HashSet<EngineId>,
     ) -> Result<()> {
         let app = &self.shared.app;
         let choice = app.db.read(|conn| settings::CONTAINERS_FOLLOW.text(conn))?;
@@ -602,7 +608,7 @@ impl<'a> Visit<'a> {
                 match &*lock(&there.state) {
                     // The name's next life waits for the end of the one before.
                     Course::Goes => continue,
-                    Course::Ended if same && !live && !there.live => continue,
+                    Course::Ended if same && !live && !there.live && !stirred.contains(&one.life) => continue,
                     Course::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
                     _ => {}
                 }
@@ -645,8 +651,14 @@ impl<'a> Visit<'a> {
                         Err(e) => Course::Failed(clock::mono(), e),
                     };
                 })?;
+            stirred.remove(&one.life);
             followers.insert(c.id, follower);
         }
+        // The others wait for the end of who follows them.
+        stirred.retain(|life| {
+            let mut going = followers.values().filter(|f| matches!(*lock(&f.state), Course::Goes));
+            going.any(|follower| follower.life == *life)
+        });
         Ok(())
     }
 

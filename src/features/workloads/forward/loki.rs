@@ -1,7 +1,7 @@
 //! Sends to Loki: `POST /loki/api/v1/push`, JSON, lines by their labels. An answer says that they were taken. What Loki refuses
 //! for what it is (too old, too long) will never be taken and is counted as missed; everything else is tried again.
 
-use super::send::{Named, Run};
+use super::reading::{Named, Run};
 use super::target::Place;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Kind, Result};

@@ -5,6 +5,7 @@
 mod settings;
 mod queries;
 mod target;
+mod reading;
 mod syslog;
 mod loki;
 mod send;

@@ -1,7 +1,7 @@
 //! Sends to a syslog receiver. A connection lasts some seconds; what it has carried counts once its end was answered. What
 //! breaks before is sent again: the receiver may get lines twice, with the same number, but misses none.
 
-use super::send::{Named, Run};
+use super::reading::{Named, Run};
 use super::target::Place;
 use crate::base::clock::{self, Duration};
 use crate::base::error::Result;
