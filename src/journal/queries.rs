@@ -1,6 +1,5 @@
 //! SQL of the journal (`journal.db`).
 
-use super::readers::Reader;
 use crate::base::error::Result;
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, params};
@@ -199,6 +198,25 @@ pub fn remove_oldest(conn: &Conn, source: i64) -> Result<Option<(i64, Block)>> {
 /// The time of the newest line of the oldest chunk, unix ns.
 pub fn oldest_at(conn: &Conn) -> Result<Option<i64>> {
     Ok(conn.query_row("SELECT min(to_at) FROM chunks", [], |r| r.get(0))?)
+}
+
+/// A reader, as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reader {
+    /// Where it takes them.
+    pub place: String,
+    /// Number of the last line that it has taken.
+    pub last: i64,
+    /// Lines that it has taken.
+    pub taken: i64,
+    /// Lines that were no longer kept when it came to them.
+    pub missed: i64,
+    /// Why it takes none now; empty: it takes them.
+    pub fault: String,
+    /// Since when, unix ms.
+    pub since: i64,
+    /// Was that an event?
+    pub told: bool,
 }
 
 /// A reader; `None`: it has not begun.

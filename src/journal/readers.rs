@@ -3,29 +3,10 @@
 
 use super::chunk;
 use super::line::Line;
-use super::queries;
+use super::queries::{self, Reader};
 use super::store::Journal;
 use crate::base::error::Result;
 use std::collections::HashMap;
-
-/// A reader, as it is stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reader {
-    /// Where it takes them.
-    pub place: String,
-    /// Number of the last line that it has taken.
-    pub last: i64,
-    /// Lines that it has taken.
-    pub taken: i64,
-    /// Lines that were no longer kept when it came to them.
-    pub missed: i64,
-    /// Why it takes none now; empty: it takes them.
-    pub fault: String,
-    /// Since when, unix ms.
-    pub since: i64,
-    /// Was that an event?
-    pub told: bool,
-}
 
 /// Some lines in the order of their numbers.
 #[derive(Debug, Default)]
