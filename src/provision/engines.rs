@@ -28,7 +28,7 @@ pub fn way(facts: &BTreeMap<String, String>, user: &str) -> Result<Way> {
     // Podman's folder is closed to everybody else, whether its socket is on or not.
     if let Some(socket) = fact("docker_socket") {
         let say = format!(
-            "Docker runs there, but {user} may not use its socket. On the server: usermod -aG docker {user} (who may use it is as good as root)."
+            "Docker runs there, but {user} may not use its socket. On the server: usermod -aG docker {user} (who may use it is as good as root; new logins know it, after two minutes at most)."
         );
         return Ok(Way::Root(socket.into(), refused("engine_denied", say)));
     }

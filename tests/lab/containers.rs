@@ -352,6 +352,9 @@ fn who_may_not_open_the_socket_is_told_the_command_that_mends_it() {
     };
     let is = eventually("it is said of the engine, too", || engine("silent"));
     assert!(is["say"].as_str().unwrap().contains("usermod -aG docker plain"), "{is}");
+    if !is_long() {
+        return; // the connection that knows nothing of the group must end first
+    }
     on("h4", "usermod -aG docker plain");
     eventually_long("it answers", || engine("answers").is_some());
 }

@@ -45,6 +45,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pause where the login user may not use the socket: a group that it was added to counts for new connections only, and an
+/// idle one is kept for a minute.
+const DENIED_PAUSE: Duration = Duration::from_secs(75);
 /// Silence of an engine after which it is an alert.
 const SILENT_MAX: Ms = 120 * SECOND;
 /// Interval of lists when nothing happens.
@@ -239,7 +242,11 @@ fn keep_up(shared: &Arc<Shared>, server: Of, cancel: &Cancel) {
         }
         silent(shared, server, &e);
         let [some] = random::bytes::<1>();
-        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0)) {
+        let least = match e.code {
+            "engine_denied" => DENIED_PAUSE,
+            _ => Duration::ZERO,
+        };
+        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0).max(least)) {
             return;
         }
         pause = (pause * 2).min(PAUSE_MAX);
