@@ -10,7 +10,7 @@ use crate::journal::{Level, Stream};
 use crate::net::syslog::{Message, Sender};
 
 /// How long a connection lasts.
-const LASTS: Duration = Duration::from_secs(10);
+const LASTS: Duration = Duration::from_secs(3);
 /// Bytes that one carries.
 const BYTES_MAX: usize = 16 << 20;
 /// How long the receiver may take for some lines, or for its end.
