@@ -16,10 +16,12 @@ pub mod progress;
 pub mod recipes;
 pub mod site;
 mod parts;
+pub mod acts;
 pub mod wheels;
 pub mod bundle;
 pub mod engines;
 
+pub use acts::stage;
 pub use progress::{Outcome, Progress, State, StepDone};
 use recipes::MINUTE;
 pub use recipes::{Debs, Firewall, Glances, Profile, Recipe, Source};
