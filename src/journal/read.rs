@@ -579,7 +579,8 @@ mod tests {
             ..Default::default()
         };
         journal.set_reader("x", Some(&reader)).unwrap();
-        (journal.forget(A).unwrap(), journal.forget(B).unwrap());
+        journal.forget(A).unwrap();
+        journal.forget(B).unwrap();
         drop(journal);
         let journal = folder.open();
         assert_eq!(journal.reader("x").unwrap(), Some(reader));

@@ -190,13 +190,16 @@ pub fn standing(app: &App) -> Result<Vec<Standing>> {
     Ok(out)
 }
 
+/// Name, kind, help, and what of a receiver it tells.
+type Family = (&'static str, Kind, &'static str, fn(&Standing) -> i64);
+
 /// For `/metrics`.
 pub fn expose(app: &App, out: &mut Text) -> Result<()> {
     let all = standing(app)?;
     if all.is_empty() {
         return Ok(());
     }
-    let families: [(&str, Kind, &str, fn(&Standing) -> i64); 3] = [
+    let families: [Family; 3] = [
         (
             "lamplighter_forward_waiting_lines",
             Kind::Gauge,
