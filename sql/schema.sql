@@ -331,6 +331,14 @@ CREATE TABLE exporter (
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE forward_secret (
+  one        INTEGER PRIMARY KEY CHECK (one = 1),
+  place      TEXT    NOT NULL,              -- scheme, host and port
+  secret     BLOB    NOT NULL,              -- sealed
+  changed_at INTEGER NOT NULL,
+  changed_by TEXT    NOT NULL
+) STRICT;
+
 CREATE TABLE group_members (
   group_id  INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
   server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,

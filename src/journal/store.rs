@@ -121,6 +121,12 @@ impl Known {
         self.sources.get(subject.0)?.get(&subject.1)
     }
 
+    /// Bytes of lines in memory.
+    pub fn held(&self) -> usize {
+        let all = self.sources.values().flat_map(HashMap::values);
+        all.map(|source| source.tail.bytes()).sum()
+    }
+
     fn all(&mut self) -> impl Iterator<Item = &mut Source> {
         self.sources.values_mut().flat_map(HashMap::values_mut)
     }
@@ -654,7 +660,7 @@ fn apply(known: &mut Known, done: Done, round: u64) {
         known.usage.bytes += bytes;
     }
     done.lost.iter().for_each(|(row, block)| known.lose(*row, block));
-    let mut held: usize = known.all().map(|source| source.tail.bytes()).sum();
+    let mut held = known.held();
     while held > TOTAL_MAX {
         let least = known
             .all()

@@ -34,6 +34,12 @@ pub struct State {
     pub instead: Option<Vec<u8>>,
     /// In the environment of every container.
     pub env: String,
+    /// The list is refused, as by Podman 4.3.
+    pub no_list: bool,
+    /// Its clock is before ours by so many ns.
+    pub skew: i64,
+    /// Times are whole seconds, as Podman's.
+    pub whole_seconds: bool,
 }
 
 pub struct Engine {
@@ -92,13 +98,37 @@ impl Engine {
     }
 
     pub fn say(&self, name: &str, stderr: bool, text: &str) {
-        let at = now();
-        self.with(name, |container| container.lines.push((at, stderr, text.into())));
+        let mut state = self.state();
+        let mut at = now() + state.skew;
+        if state.whole_seconds {
+            at -= at % 1_000_000_000;
+        }
+        let of = state.containers.iter_mut().find(|c| c.name == name).unwrap();
+        of.lines.push((at, stderr, text.into()));
     }
 
     pub fn with<T>(&self, name: &str, change: impl FnOnce(&mut Container) -> T) -> T {
         let mut state = self.state();
         change(state.containers.iter_mut().find(|c| c.name == name).unwrap())
+    }
+
+    /// Starts it again, as the engine does after an end.
+    pub fn again(&self, name: &str) {
+        let id = self.with(name, |container| {
+            container.state = "running";
+            container.id.clone()
+        });
+        self.state().event(&id, name, "start", &[]);
+    }
+
+    /// Is ended for want of memory: the event, the code and what is told of it agree.
+    pub fn has_no_memory(&self, name: &str) {
+        let id = self.with(name, |container| {
+            container.oom = true;
+            container.id.clone()
+        });
+        self.state().event(&id, name, "oom", &[]);
+        self.dies(name, 137);
     }
 
     pub fn dies(&self, name: &str, code: i64) {
@@ -186,8 +216,16 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>, down: &AtomicBool) -> std
             r#"{"Version":"29.0.1","ApiVersion":"1.52","Components":null}"#,
         ),
         ("GET", ["info"]) => {
-            let at = lamplighter::base::clock::rfc3339(now() / 1_000_000);
+            let at = lamplighter::base::clock::rfc3339((now() + state.lock().unwrap().skew) / 1_000_000);
             answer(&mut stream, 200, &json!({ "SystemTime": at, "NCPU": 2 }).to_string())
+        }
+        ("GET", ["containers", "json", _]) if state.lock().unwrap().no_list => {
+            let message = "container 5a3f is not in the database: no such container";
+            answer(
+                &mut stream,
+                500,
+                &json!({ "cause": "no such container", "message": message }).to_string(),
+            )
         }
         ("GET", ["containers", "json", _]) => {
             let body = list(&state.lock().unwrap()).to_string();

@@ -561,6 +561,10 @@ fn every_route_that_changes_something_leaves_a_row() {
         "PUT /api/exporter/push-secret",
         admin.put("/api/exporter/push-secret", &secret),
     );
+    let loki = json!({ "forward.loki": "http://127.0.0.1:9" });
+    admin.put("/api/settings", &loki).is(200);
+    let secret = json!({ "secret": house.canary("a-loki-secret-78") });
+    story.changes("PUT /api/forward/secret", admin.put("/api/forward/secret", &secret));
     let fleet = json!({ "lamplighter": 1, "groups": [{ "name": "from a document" }] });
     story.changes("POST /api/fleet", admin.post("/api/fleet?mode=apply", &fleet));
     let nightly = json!({ "name": "nightly", "kind": "server.check_ssh", "target_id": web, "cron": "30 2 * * *" });

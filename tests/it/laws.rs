@@ -612,6 +612,11 @@ fn the_words_of_every_feature_are_declared_by_it() {
 const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ("tests/it/auth.rs", 1, "the grace of a refresh token is ten seconds"),
     (
+        "tests/it/containers.rs",
+        2,
+        "what happens every second; nothing may be stored meanwhile: that is what is looked at",
+    ),
+    (
         "tests/it/exporter.rs",
         2,
         "an outage longer than two pushes; an engine that never answers",
@@ -636,7 +641,7 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ),
     (
         "tests/lab/containers.rs",
-        5,
+        2,
         "links are cut and daemons die in the middle of what is written; an alert that must not come",
     ),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),

@@ -29,6 +29,7 @@ mod edge;
 mod events;
 mod exporter;
 mod feature;
+mod forward;
 mod doctor;
 mod document;
 mod docs;

@@ -8,6 +8,7 @@ use super::follow::{self, Followed, Skew};
 use super::model::{self, EngineId, Happened, Info, Inspected, Version, What};
 use super::observed::{self, CONTAINERS, EVERY_S, LOCAL};
 use super::queries::{self, EngineRow, Of};
+use super::relay;
 use super::settings;
 use super::state::{self, Told};
 use super::stats::{Counters, Usage};
@@ -23,12 +24,13 @@ use crate::events::outbox;
 use crate::feature::Observes;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::{self, ServerConnection};
+use crate::provision::engines::{self, Way};
 use crate::provision::recipes;
 use crate::schedule::fan_out::FanOut;
 use crate::schedule::service::{Service, ServiceRun};
 use crate::series::{Observation, Observers, Store};
 use crate::ssh::forward::Remote;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -43,6 +45,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pause where the login user may not use the socket: a group that it was added to counts for new connections only, and an
+/// idle one is kept for a minute.
+const DENIED_PAUSE: Duration = Duration::from_secs(75);
 /// Silence of an engine after which it is an alert.
 const SILENT_MAX: Ms = 120 * SECOND;
 /// Interval of lists when nothing happens.
@@ -237,7 +242,11 @@ fn keep_up(shared: &Arc<Shared>, server: Of, cancel: &Cancel) {
         }
         silent(shared, server, &e);
         let [some] = random::bytes::<1>();
-        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0)) {
+        let least = match e.code {
+            "engine_denied" => DENIED_PAUSE,
+            _ => Duration::ZERO,
+        };
+        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0).max(least)) {
             return;
         }
         pause = (pause * 2).min(PAUSE_MAX);
@@ -257,7 +266,8 @@ fn over_ssh(shared: &Arc<Shared>, id: Id<id::Server>, cancel: &Cancel) -> Result
     })
 }
 
-/// Does something with the engine of a server, or of this machine. Errors: those of ssh, of [`socket_of`] and of the work.
+/// Does something with the engine of a server, or of this machine. Errors: those of ssh, of
+/// [`engines::way`] and of the work.
 pub fn with_engine<T>(app: &App, server: Of, cancel: &Cancel, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
     match (server, app.config.containers_socket.as_deref()) {
         (Some(id), _) => through(app, id, cancel, |path, _| work(&Engine::at(path)?)),
@@ -269,7 +279,7 @@ pub fn with_engine<T>(app: &App, server: Of, cancel: &Cancel, work: impl FnOnce(
     }
 }
 
-/// Forwards the socket of a server's engine, and gives its path here and there.
+/// Reaches the engine of a server, and gives the path of a socket here that leads to it, and that of its own there.
 fn through<T>(
     app: &App,
     id: Id<id::Server>,
@@ -277,45 +287,27 @@ fn through<T>(
     work: impl FnOnce(&Path, &str) -> Result<T>,
 ) -> Result<T> {
     let connection = ServerConnection::of(app, id)?;
+    let user = connection.server.fields.username.clone();
     let found = connection.run(app, &recipes::engines(), cancel, &mut |_| {})?;
-    let socket = socket_of(&found.facts, &connection.server.fields.username)?;
-    let mut forward = connection.forward(app, &Remote::Unix(socket.clone()), cancel)?;
-    let path = forward.path().to_path_buf();
-    work(&path, &socket).map_err(|e| match e.kind {
-        Kind::Upstream | Kind::Timeout => forward.explain(e, cancel),
-        _ => e,
-    })
-}
-
-/// The socket to use, by the facts of a server. Errors: `engine_absent`, `engine_denied`, `engine_off`, each with the one
-/// command that mends it.
-fn socket_of(facts: &BTreeMap<String, String>, user: &str) -> Result<String> {
-    let fact = |key: &str| facts.get(key).map(String::as_str).filter(|value| !value.is_empty());
-    for engine in ["docker", "podman"] {
-        if let (Some(socket), Some("yes")) = (fact(&format!("{engine}_socket")), fact(&format!("{engine}_access"))) {
-            return Ok(socket.into());
-        }
-    }
-    let (code, say) = if fact("docker_socket").is_some() {
-        let say = format!(
-            "Docker runs there, but {user} may not use its socket. On the server: usermod -aG docker {user} (who may use it is as good as root)."
-        );
-        ("engine_denied", say)
-    } else if fact("podman_socket").is_some() {
-        let say = format!(
-            "Podman's socket is there, but {user} may not use it. Sign in as the user whose containers these are, or as root."
-        );
-        ("engine_denied", say)
-    } else if fact("podman").is_some() {
-        let say = "Podman is installed there, but its socket is off. On the server, for root's containers: systemctl enable --now podman.socket; for a user's: systemctl --user enable --now podman.socket and loginctl enable-linger.";
-        ("engine_off", say.into())
-    } else if fact("docker").is_some() {
-        let say = "Docker is installed there, but does not run. On the server: systemctl enable --now docker.";
-        ("engine_off", say.into())
-    } else {
-        ("engine_absent", "Neither Docker nor Podman is on this server.".into())
+    let forwarded = |there: &str, socket: &str| {
+        let mut forward = connection.forward(app, &Remote::Unix(there.into()), cancel)?;
+        let path = forward.path().to_path_buf();
+        work(&path, socket).map_err(|e| match e.kind {
+            Kind::Upstream | Kind::Timeout => forward.explain(e, cancel),
+            _ => e,
+        })
     };
-    Err(Error::new(Kind::Conflict, code, say))
+    match engines::way(&found.facts, &user)? {
+        Way::Open(socket) => forwarded(&socket, &socket),
+        Way::Root(socket, denied) => relay::with(app, &connection, &socket, cancel, |there| forwarded(there, &socket))
+            .map_err(|e| match e.code.starts_with("sudo_") {
+                true => Error {
+                    say: format!("{} Or through sudo: {}", denied.say, e.say),
+                    ..denied
+                },
+                false => e,
+            }),
+    }
 }
 
 /// Event: an engine does not answer.
@@ -488,6 +480,7 @@ impl<'a> Visit<'a> {
             .name("containers.stats".into())
             .spawn_scoped(scope, || self.measure())?;
         let mut followers: HashMap<i64, Follower> = HashMap::new();
+        let mut stirred: HashSet<EngineId> = HashSet::new();
         let (mut news, mut listed_at, mut dirty, mut waits) = (Told::default(), None::<Instant>, true, false);
         while !self.over.is_cancelled() {
             let due = match (dirty, waits) {
@@ -500,7 +493,7 @@ impl<'a> Visit<'a> {
                 (dirty, listed_at) = (false, Some(clock::mono()));
                 let applied = self.list(&mut news)?;
                 waits = applied.waits;
-                self.follow(scope, &mut followers, &applied)?;
+                self.follow(scope, &mut followers, &applied, &mut stirred)?;
                 for id in applied.forgotten {
                     forget(self.shared, id)?;
                 }
@@ -510,6 +503,9 @@ impl<'a> Visit<'a> {
                 Ok(None) => dirty = true,
                 Ok(Some(event)) => {
                     dirty = true;
+                    if matches!(event.what, What::Started | What::Died(_)) {
+                        stirred.insert(event.life.clone());
+                    }
                     match event.what {
                         What::Asked => news.asked(event.life),
                         What::Died(code) => news.died(event.life, code),
@@ -590,12 +586,14 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Begins to follow what is to be followed, and lets go what is not any more.
+    /// Begins to follow what is to be followed, and lets go what is not any more. `stirred`: lives that began or ended since
+    /// they were looked at: between two lists one may have had a life of its own, and words that nobody has read.
     fn follow<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
         followers: &mut HashMap<i64, Follower>,
         applied: &state::Applied,
+        stirred: &mut HashSet<EngineId>,
     ) -> Result<()> {
         let app = &self.shared.app;
         let choice = app.db.read(|conn| settings::CONTAINERS_FOLLOW.text(conn))?;
@@ -617,7 +615,7 @@ impl<'a> Visit<'a> {
                 match &*lock(&there.state) {
                     // The name's next life waits for the end of the one before.
                     Course::Goes => continue,
-                    Course::Ended if same && !live && !there.live => continue,
+                    Course::Ended if same && !live && !there.live && !stirred.contains(&one.life) => continue,
                     Course::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
                     _ => {}
                 }
@@ -660,8 +658,14 @@ impl<'a> Visit<'a> {
                         Err(e) => Course::Failed(clock::mono(), e),
                     };
                 })?;
+            stirred.remove(&one.life);
             followers.insert(c.id, follower);
         }
+        // The others wait for the end of who follows them.
+        stirred.retain(|life| {
+            let mut going = followers.values().filter(|f| matches!(*lock(&f.state), Course::Goes));
+            going.any(|follower| follower.life == *life)
+        });
         Ok(())
     }
 
@@ -731,39 +735,4 @@ impl<'a> Visit<'a> {
 /// Does trying again make no sense for this life?
 fn is_for_good(e: &Error) -> bool {
     ["engine_no_logs", "not_found"].contains(&e.code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_said_with_what_mends_it() {
-        let of = |facts: &[(&str, &str)]| {
-            let facts = facts.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-            socket_of(&facts, "ops").map_err(|e| (e.code, e.say))
-        };
-        let docker = [("docker_socket", "/run/docker.sock"), ("docker_access", "yes")];
-        assert_eq!(of(&docker).unwrap(), "/run/docker.sock");
-        let both = [
-            ("docker_socket", "/run/docker.sock"),
-            ("docker_access", "no"),
-            ("podman_socket", "/run/user/1000/podman/podman.sock"),
-            ("podman_access", "yes"),
-        ];
-        assert_eq!(of(&both).unwrap(), "/run/user/1000/podman/podman.sock");
-        for (facts, code, mends) in [
-            (&both[..2], "engine_denied", "usermod -aG docker ops"),
-            (
-                &[("podman", "yes")][..],
-                "engine_off",
-                "systemctl enable --now podman.socket",
-            ),
-            (&[("docker", "yes")][..], "engine_off", "systemctl enable --now docker"),
-            (&[][..], "engine_absent", "Neither"),
-        ] {
-            let (got, say) = of(facts).unwrap_err();
-            assert!(got == code && say.contains(mends), "{say}");
-        }
-    }
 }

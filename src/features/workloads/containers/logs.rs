@@ -379,7 +379,7 @@ pub fn text_line(out: &mut String, line: &Line) {
         Stream::Stderr => '!',
         Stream::Note => '#',
     };
-    let text = super::state::uncoloured(&line.text);
+    let text = crate::base::lines::uncoloured(&line.text);
     out.push_str(&format!("{} {mark} {text}\n", rfc3339(line.at / 1_000_000)));
 }
 

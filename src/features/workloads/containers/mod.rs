@@ -16,6 +16,7 @@ mod observed;
 mod state;
 mod words_alert;
 mod follow;
+mod relay;
 mod collect;
 mod events;
 mod tasks;

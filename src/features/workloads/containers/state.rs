@@ -390,19 +390,13 @@ pub fn last_words(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
         .newest(&[c.subject()], &Filter::default(), span, LAST_LINES, until)?;
     let line = |line: &crate::journal::Line| {
         let text = text::cut(&line.text, 300);
-        format!("{} {}", rfc3339(line.at / 1_000_000), lines::plain(&uncoloured(text)))
+        format!(
+            "{} {}",
+            rfc3339(line.at / 1_000_000),
+            lines::plain(&lines::uncoloured(text))
+        )
     };
     Ok(page.lines.iter().map(|(_, one)| line(one)).collect())
-}
-
-/// A line without its colours.
-pub fn uncoloured(line: &str) -> String {
-    let mut parts = line.split("\u{1b}[");
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        out.push_str(part.split_once('m').map_or("", |(_, text)| text));
-    }
-    out
 }
 
 #[cfg(test)]
@@ -546,6 +540,6 @@ mod tests {
 
     #[test]
     fn colours_are_taken_off() {
-        assert_eq!(uncoloured("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}[3"), "abc");
+        assert_eq!(lines::uncoloured("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}[3"), "abc");
     }
 }

@@ -3,10 +3,10 @@
 use super::observed::CONTAINERS;
 use super::queries;
 use super::settings::{self, WORDS_WINDOW};
-use super::state::uncoloured;
 use crate::app::App;
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
+use crate::base::lines;
 use crate::base::parallel::lock;
 use crate::base::text;
 use crate::events::outbox;
@@ -76,7 +76,7 @@ impl WordsAlert {
         for ((_, id), line) in &lines {
             if line.stream != Stream::Note && words.find(&line.text) {
                 let found = counts.found.entry(*id).or_default();
-                found.push_back((now, uncoloured(text::cut(&line.text, 300))));
+                found.push_back((now, lines::uncoloured(text::cut(&line.text, 300))));
                 let many = found.len().saturating_sub(10_000);
                 found.drain(..many);
             }
