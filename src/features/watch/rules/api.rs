@@ -2,7 +2,7 @@
 
 use super::builtin::LEVELS;
 use super::model;
-use super::watches::{DISK_TREND, Watches};
+use super::watches::{DISK_TREND, LOG, Watches};
 use super::{Rule, queries, say};
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit, Read, may};
@@ -98,6 +98,12 @@ described! {
         updated_at: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tags: Option<Vec<String>>,
+        /// Names with `*`, `project:NAME`, `exit:CODE`, each with `-` before it to leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        containers: Option<String>,
+        /// Words in a log that are counted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         groups: Option<Vec<i64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,13 +141,15 @@ fn view(rule: &Rule, around: &Around) -> View {
         revision: rule.revision,
         created_at: (rule.revision > 0).then(|| rfc3339(rule.created_at)),
         updated_at: (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
-        tags: (about == About::Server).then_some(f.tags),
+        tags: matches!(about, About::Server | About::Container).then_some(f.tags),
+        containers: (about == About::Container).then_some(f.containers),
+        words: series.filter(|s| s.name == LOG).map(|_| f.words),
         groups: (about == About::Domain).then_some(f.groups),
         unit: series.map(|s| s.unit.name()),
         direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
         threshold: series.map(|_| f.limit.threshold),
-        clear: series.map(|_| f.limit.clear),
-        for_s: series.filter(|s| s.key != DISK_TREND).map(|_| f.limit.for_s),
+        clear: series.filter(|s| s.name != LOG).map(|_| f.limit.clear),
+        for_s: series.filter(|s| s.name != DISK_TREND).map(|_| f.limit.for_s),
         mount: series.filter(|s| s.is_of_disks()).map(|_| f.limit.mount),
     }
 }

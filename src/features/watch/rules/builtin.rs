@@ -56,6 +56,10 @@ pub struct Fields {
     pub tags: Vec<String>,
     /// Only domains in one of these groups; empty: all. A deleted group matches nothing.
     pub groups: Vec<i64>,
+    /// Only containers by these rules ([`Chosen`](crate::features::workloads::containers::Chosen)); empty: all.
+    pub containers: String,
+    /// For a log: the words that are counted.
+    pub words: String,
     /// Unused for events.
     pub limit: Limit,
 }
@@ -69,6 +73,8 @@ impl Fields {
             level: "WARNING",
             tags: Vec::new(),
             groups: Vec::new(),
+            containers: String::new(),
+            words: String::new(),
             limit,
         }
     }
@@ -166,7 +172,7 @@ impl Builtin {
         let (watches, limit) = match self.what {
             What::Event(event) => (Watches::Event(event), limit(0.0, 0.0, 0, false)),
             What::Figure(key, threshold, clear, for_s) => {
-                let series = SERIES.iter().find(|s| s.key == key).unwrap_or(&SERIES[0]);
+                let series = SERIES.iter().find(|s| s.name == key).unwrap_or(&SERIES[0]);
                 let below = series.below == Some(true);
                 (Watches::Series(series), limit(threshold, clear, for_s, below))
             }
@@ -182,6 +188,6 @@ impl Watches {
     /// Every name, measured values first.
     pub fn names() -> Vec<&'static str> {
         let events = Builtin::all().into_iter().filter_map(|b| Some(b.event()?.name));
-        SERIES.iter().map(|s| s.key).chain(events).collect()
+        SERIES.iter().map(|s| s.name).chain(events).collect()
     }
 }

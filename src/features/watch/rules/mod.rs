@@ -16,6 +16,7 @@ mod evaluate;
 mod observer;
 mod trend;
 mod disk_forecast;
+mod log_words;
 mod api;
 mod pages;
 
@@ -31,6 +32,7 @@ use crate::events::outbox::{self, Event};
 use crate::feature::{Feature, Observes};
 use crate::features::fleet::servers;
 use crate::features::proxy::domains;
+use crate::features::workloads::containers::{self, CONTAINERS};
 use crate::kinds::About;
 use crate::lang::Lang;
 use crate::lang::format::bytes;
@@ -39,8 +41,9 @@ use builtin::{Builtin, Fields, LEVELS};
 pub use evaluate::Evaluator;
 use evaluate::{InForce, Transition};
 use model::Valid;
+use std::collections::HashSet;
 use std::sync::Arc;
-use watches::{DISK_TREND, Unit, Watches};
+use watches::{DISK_TREND, LOG, Unit, Watches};
 
 pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
 
@@ -50,6 +53,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: disk_forecast::PERIODIC,
+    services: log_words::SERVICES,
     observers: &[Observes(observer::start)],
     react: Some(react),
     settings: settings::SETTINGS,
@@ -87,9 +91,14 @@ impl Rule {
         self.builtin.is_some() && is_load
     }
 
-    /// Is it evaluated with each observation? Trends are evaluated periodically.
+    /// Is it evaluated with each observation? Trends and logs are evaluated apart.
     pub fn is_of_observations(&self) -> bool {
-        matches!(self.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
+        matches!(self.fields.watches, Watches::Series(series) if series.is_observed())
+    }
+
+    /// Does it count lines of logs?
+    fn is_of_logs(&self) -> bool {
+        self.fields.watches.name() == LOG
     }
 
     /// Does it watch the forecast of full disks?
@@ -265,6 +274,10 @@ fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
             group.is_some_and(|group| f.groups.contains(&group.get()))
         }
         About::Domain => f.groups.is_empty(),
+        About::Container if target.0 == CONTAINERS.name => {
+            let of_tags = f.tags.is_empty() || (CONTAINERS.tagged)(conn, &f.tags)?.contains(&target.1);
+            of_tags && containers::is_chosen(conn, target.1, &f.containers)?
+        }
         _ => true,
     })
 }
@@ -275,14 +288,25 @@ fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
 pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
     let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
-        let tags = &rule.fields.tags;
-        let only = (!tags.is_empty()).then(|| (kind.tagged)(conn, tags)).transpose()?;
         Ok(InForce {
+            only: only(conn, kind, &rule.fields)?,
             rule: Arc::new(rule),
-            only,
         })
     };
     all(conn)?.into_iter().filter(is_in_force).map(narrowed).collect()
+}
+
+/// The subjects that a rule is narrowed to; `None`: all.
+fn only(conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
+    let tagged = (!f.tags.is_empty())
+        .then(|| (kind.tagged)(conn, &f.tags))
+        .transpose()?;
+    if f.containers.is_empty() || kind.name != CONTAINERS.name {
+        return Ok(tagged);
+    }
+    let mut chosen = containers::chosen(conn, &f.containers)?;
+    chosen.retain(|id| tagged.as_ref().is_none_or(|tagged| tagged.contains(id)));
+    Ok(Some(chosen))
 }
 
 fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
@@ -327,10 +351,15 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
         .filter(|t| !t.is_empty())
         .collect::<Vec<_>>()
         .join(" ");
+    let mut evidence = evidence(transition);
+    match transition.subject {
+        (of, id) if of == CONTAINERS.name && transition.fires => evidence.extend(containers::evidence(app, tx, id)?),
+        _ => {}
+    }
     let data = serde_json::json!({
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
-        "evidence": evidence(transition), "disk": transition.disk, "since": transition.began().map(rfc3339),
+        "evidence": evidence, "disk": transition.disk, "since": transition.began().map(rfc3339),
         "for_good": !transition.fires && transition.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if transition.fires { kind } else { CLEARED };
@@ -340,7 +369,7 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
 /// Evidence: the rule's sentence, the explanation if any, and the last values with their times.
 fn evidence(transition: &Transition) -> Vec<String> {
     let unit = match transition.rule.fields.watches {
-        Watches::Series(series) if series.key != DISK_TREND => series.unit,
+        Watches::Series(series) if series.name != DISK_TREND => series.unit,
         _ => Unit::Percent, // what a trend is judged by
     };
     let line = |(at, value): &(Ms, f64)| {
@@ -351,6 +380,7 @@ fn evidence(transition: &Transition) -> Vec<String> {
     out.extend(transition.why.clone());
     out.extend(transition.disk.as_ref().map(disk_line));
     out.extend(transition.values.iter().map(line));
+    out.extend(transition.lines.iter().cloned());
     out
 }
 
@@ -373,12 +403,10 @@ fn disk_line(disk: &reading::Disk) -> String {
 fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
-    let tagged = (!f.tags.is_empty())
-        .then(|| (kind(app, of)?.tagged)(tx, &f.tags))
-        .transpose()?;
+    let only = only(tx, kind(app, of)?, f)?;
     let mut over = Vec::new();
     for firing in queries::firing(tx, of, Some(rule.id), id)? {
-        let outside = tagged.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
+        let outside = only.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
         let other_disk = !f.limit.mount.is_empty() && *f.limit.mount != *firing.part;
         if !f.enabled || outside || other_disk {
             let why = if f.enabled {
@@ -394,10 +422,43 @@ fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
                 values: Vec::new(),
                 disk: None,
                 why: Some(why.into()),
+                lines: Vec::new(),
             });
         }
     }
     write(app, tx, &over)
+}
+
+/// Ends what fires for subjects of a kind that are there no more, such as removed containers.
+fn end_gone(app: &App, kind: &'static SubjectKind) -> Result<()> {
+    let gone = |conn: &Conn| {
+        let firing = queries::firing(conn, kind.name, None, None)?;
+        if firing.is_empty() {
+            return Ok(firing);
+        }
+        let here: HashSet<i64> = (kind.all)(conn)?.into_iter().map(|(id, _)| id).collect();
+        Ok(firing.into_iter().filter(|f| !here.contains(&f.subject.1)).collect())
+    };
+    if app.db.read(gone)?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        for firing in gone(tx)? {
+            let rule = get(tx, firing.rule)?;
+            let over = Transition {
+                rule: Arc::new(rule),
+                subject: firing.subject,
+                part: firing.part,
+                fires: false,
+                values: Vec::new(),
+                disk: None,
+                why: Some("it is there no more".into()),
+                lines: Vec::new(),
+            };
+            write(app, tx, &[over])?;
+        }
+        Ok(())
+    })
 }
 
 /// After a change of tags a subject may be outside a rule's filter.

@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str =
     "id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s, revision,
-    created_at, updated_at";
+    created_at, updated_at, containers, words";
 
 /// `None`: it watches something that this version does not know.
 fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
@@ -30,6 +30,8 @@ fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
             level: LEVELS.into_iter().find(|l| *l == level).unwrap_or("WARNING"),
             tags: serde_json::from_str(&r.get::<_, String>(5)?).unwrap_or_default(),
             groups: serde_json::from_str(&r.get::<_, String>(6)?).unwrap_or_default(),
+            containers: r.get(15)?,
+            words: r.get(16)?,
             limit: Limit {
                 mount: r.get(7)?,
                 below: r.get(8)?,
@@ -77,10 +79,10 @@ pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<
     let limit = &f.limit;
     conn.execute(
         "INSERT INTO alert_rules (id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s,
-           created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)
+           created_at, updated_at, containers, words)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)
          ON CONFLICT (id) DO UPDATE SET name = ?2, enabled = ?4, level = ?5, tags = ?6, groups = ?7, mount = ?8, below = ?9,
-           threshold = ?10, clear = ?11, for_s = ?12, updated_at = ?13, revision = revision + 1",
+           threshold = ?10, clear = ?11, for_s = ?12, updated_at = ?13, containers = ?14, words = ?15, revision = revision + 1",
         params![
             id.map(Id::get),
             f.name,
@@ -94,7 +96,9 @@ pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<
             limit.threshold,
             limit.clear,
             limit.for_s,
-            at
+            at,
+            f.containers,
+            f.words
         ],
     )
     .map_err(on_unique_violation(&f.name))?;

@@ -3,15 +3,20 @@
 
 use super::collect;
 use super::engine::{Ask, Engine};
-use super::model::EngineId;
+use super::model::{EngineId, Inspected};
 use super::observed::TARGET;
 use super::queries::{self, Container};
+use crate::access::Allowed;
 use crate::access::right::{self, may};
+use crate::app::App;
+use crate::audit;
 use crate::base::clock::{self, SECOND};
 use crate::base::error::{Error, Kind as Fault, Result};
+use crate::base::id::{Id, Task};
+use crate::db::Tx;
 use crate::form::param::{self, Param};
 use crate::task::worker::Run;
-use crate::task::{ByClock, Class, Kind, Outcome, Tries};
+use crate::task::{ByClock, Class, Kind, NewTask, Outcome, Tries, queue};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -72,6 +77,9 @@ pub const TASKS: &[Kind] = &[
 pub struct Act {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grace_s: Option<i64>,
+    /// Only if it is still unhealthy, and nobody has asked for its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unhealthy: bool,
 }
 
 impl Act {
@@ -79,8 +87,45 @@ impl Act {
     pub fn read(mut input: crate::form::Input) -> Result<Act> {
         let grace_s = input.number("grace_s");
         input.finish(&[])?;
-        Ok(Act { grace_s })
+        Ok(Act {
+            grace_s,
+            unhealthy: false,
+        })
     }
+}
+
+/// Enqueues a restart because it is unhealthy.
+pub fn heal(app: &App, tx: &Tx, c: &Container) -> Result<()> {
+    let act = Act {
+        unhealthy: true,
+        ..Act::default()
+    };
+    enqueue(app, tx, RESTART, c, &act, Allowed::by_daemon()).map(drop)
+}
+
+/// Enqueues an act on a container.
+pub fn enqueue(
+    app: &App,
+    tx: &Tx,
+    kind: &'static str,
+    c: &Container,
+    act: &Act,
+    by: Allowed<right::Deploy, right::Containers>,
+) -> Result<Id<Task>> {
+    let name = c.full_name();
+    let new = NewTask {
+        kind,
+        target: (TARGET.name, c.id, &name),
+        input: serde_json::to_value(act).map_err(Error::internal)?,
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let mut detail = serde_json::json!({ "task": task, "life": c.life, "image": c.image });
+    if act.unhealthy {
+        detail["because"] = "unhealthy".into();
+    }
+    let object = format!("container {} {name}", c.id);
+    audit::append(tx, &app.vault, by, kind, &object, &detail)?;
+    Ok(task)
 }
 
 fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) -> Result<Outcome> {
@@ -95,6 +140,12 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
         life.short(),
         container.image
     ));
+    if input.unhealthy && !is_to_be_healed(run, &container, &life)? {
+        return Ok(Outcome {
+            changed: 0,
+            commit: None,
+        });
+    }
     if !matches!(ask(&life, grace), Ask::Start(_)) {
         let until = clock::now() + (i64::from(grace) + MORE_S) * SECOND;
         run.app.db.write(|tx| queries::ask_end(tx, container.id, until))?;
@@ -116,6 +167,23 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
         _ => "Done.",
     });
     Ok(Outcome { changed, commit: None })
+}
+
+/// Is it still unhealthy, and has nobody asked for its end meanwhile?
+fn is_to_be_healed(run: &Run, container: &Container, life: &EngineId) -> Result<bool> {
+    if container.asked_until.is_some_and(|until| clock::now() < until) {
+        run.log.say("Somebody has just asked for its end or restart: it is left alone.");
+        return Ok(false);
+    }
+    let details: Inspected = collect::with_engine(run.app, container.server, run.cancel, |engine: &Engine| {
+        engine.read(&Ask::Inspect(life))
+    })?;
+    let is_so = details.state.status == "running" && details.health() == "unhealthy";
+    run.log.say(match is_so {
+        true => "It is unhealthy, and is restarted as its option or label says.",
+        false => "It is not unhealthy any more: it is left alone.",
+    });
+    Ok(is_so)
 }
 
 fn life(container: &Container) -> Result<EngineId> {
