@@ -121,6 +121,7 @@ pub const STATE: &[Step] = steps![
     "0046_host_groups.sql",
     "0050_secrets.sql",
     "0051_containers.sql",
+    "0055_container_rules.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -116,13 +116,17 @@ impl Counts {
         let mut out = Vec::new();
         for ((rule, revision, id), found) in &self.found {
             let of = |(held, _): &&(InForce, Words)| held.rule.id.get() == *rule && held.rule.revision == *revision;
-            let Some((held, _)) = rules.iter().find(of) else { continue };
+            let Some((held, _)) = rules.iter().find(of) else {
+                continue;
+            };
             if held.rule.fields.limit.is_bad(found.at.len() as f64) && !fires.contains(&(*rule, *id)) {
                 out.push(transition(&held.rule, *id, Some(found)));
             }
         }
         for f in firing {
-            let Some((held, _)) = rules.iter().find(|(held, _)| held.rule.id == f.rule) else { continue };
+            let Some((held, _)) = rules.iter().find(|(held, _)| held.rule.id == f.rule) else {
+                continue;
+            };
             // What came before this process began is not known: so long it stays as it is.
             let is_known = self.begun.elapsed() >= Duration::from_millis(window(&held.rule).unsigned_abs());
             if is_known && !self.found.contains_key(&key(&held.rule, f.subject.1)) {
@@ -159,8 +163,12 @@ fn transition(rule: &std::sync::Arc<Rule>, id: i64, found: Option<&Found>) -> Tr
 impl Found {
     fn add(&mut self, now: Ms, at: String, line: &str) {
         self.at.push_back(now);
-        self.texts.push_back(format!("{at} {}", containers::uncoloured(text::cut(line, 300))));
-        let (many, old) = (self.at.len().saturating_sub(FOUND_MAX), self.texts.len().saturating_sub(TEXTS_MAX));
+        self.texts
+            .push_back(format!("{at} {}", containers::uncoloured(text::cut(line, 300))));
+        let (many, old) = (
+            self.at.len().saturating_sub(FOUND_MAX),
+            self.texts.len().saturating_sub(TEXTS_MAX),
+        );
         self.at.drain(..many);
         self.texts.drain(..old);
     }
@@ -180,7 +188,11 @@ mod tests {
     fn lines_are_counted_within_their_time_and_the_newest_are_the_evidence() {
         let mut found = Found::default();
         for n in 0..30_i64 {
-            found.add(n * SECOND, rfc3339(n * SECOND), &format!("\u{1b}[31mERROR\u{1b}[0m {n}"));
+            found.add(
+                n * SECOND,
+                rfc3339(n * SECOND),
+                &format!("\u{1b}[31mERROR\u{1b}[0m {n}"),
+            );
         }
         assert!(found.keep(9 * SECOND));
         assert_eq!((found.at.len(), found.texts.len()), (20, TEXTS_MAX));

@@ -298,9 +298,7 @@ pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Re
 
 /// The subjects that a rule is narrowed to; `None`: all.
 fn only(conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
-    let tagged = (!f.tags.is_empty())
-        .then(|| (kind.tagged)(conn, &f.tags))
-        .transpose()?;
+    let tagged = (!f.tags.is_empty()).then(|| (kind.tagged)(conn, &f.tags)).transpose()?;
     if f.containers.is_empty() || kind.name != CONTAINERS.name {
         return Ok(tagged);
     }

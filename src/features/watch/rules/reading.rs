@@ -110,8 +110,8 @@ mod tests {
     use super::super::watches::SERIES;
     use super::*;
     use crate::base::id::Id;
-    use crate::features::workloads::containers::CONTAINERS;
     use crate::features::fleet::metrics::{Polled, SERVERS, Sample, observe};
+    use crate::features::workloads::containers::CONTAINERS;
 
     #[test]
     fn every_series_that_a_rule_may_watch_is_measured() {

@@ -4,7 +4,7 @@ use super::logs::{self, Answer, Live, ServerRef};
 use super::observed::CONTAINERS;
 use super::queries::{self, Container, EngineRow};
 use super::stats::Usage;
-use super::tasks;
+use super::{acts, tasks};
 use crate::access::right::{Containers, Deploy, Read, may};
 use crate::audit;
 use crate::base::clock::{self, Ms, SECOND, rfc3339};
@@ -85,7 +85,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/start",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::START),
+        |ctx| act(ctx, acts::START),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -93,7 +93,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/stop",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::STOP),
+        |ctx| act(ctx, acts::STOP),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -101,7 +101,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/restart",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::RESTART),
+        |ctx| act(ctx, acts::RESTART),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -420,17 +420,15 @@ fn search_stream(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
+    let input = acts::Act::read(ctx.input()?)?;
     let c = container(ctx)?;
     Reply::accepted(start(ctx, kind, &c, &input)?)
 }
 
 /// Enqueues an act on a container.
-pub fn start(ctx: &Ctx, kind: &'static str, c: &Container, input: &tasks::Act) -> Result<Id<Task>> {
+pub fn start(ctx: &Ctx, kind: &'static str, c: &Container, input: &acts::Act) -> Result<Id<Task>> {
     let by = ctx.allowed(Deploy, Containers)?;
-    ctx.app
-        .db
-        .write(|tx| tasks::enqueue(ctx.app, tx, kind, c, input, by))
+    ctx.app.db.write(|tx| acts::enqueue(ctx.app, tx, kind, c, input, by))
 }
 
 /// What people say of a container's restart when it is unhealthy.
@@ -469,14 +467,14 @@ pub fn set_restart(ctx: &Ctx, c: &Container, mut input: Input) -> Result<()> {
 }
 
 fn restart_project(ctx: &Ctx) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
+    let input = acts::Act::read(ctx.input()?)?;
     let server = ServerRef::parse(ctx.arg(0)).ok_or_else(|| Error::not_found("project"))?;
     let task_ids = restart_all(ctx, server, ctx.arg(1), &input)?;
     Ok(Reply::json(&Started { task_ids })?.with_status(202))
 }
 
 /// Restarts each container of a compose project that is not gone. Error `NotFound`: there is none.
-pub fn restart_all(ctx: &Ctx, server: ServerRef, project: &str, input: &tasks::Act) -> Result<Vec<Id<Task>>> {
+pub fn restart_all(ctx: &Ctx, server: ServerRef, project: &str, input: &acts::Act) -> Result<Vec<Id<Task>>> {
     let filter = queries::Filter {
         server: Some(server.0),
         project,
@@ -491,7 +489,7 @@ pub fn restart_all(ctx: &Ctx, server: ServerRef, project: &str, input: &tasks::A
     ctx.app.db.write(|tx| {
         let started = all
             .iter()
-            .map(|c| tasks::enqueue(ctx.app, tx, tasks::RESTART, c, input, by));
+            .map(|c| acts::enqueue(ctx.app, tx, acts::RESTART, c, input, by));
         started.collect()
     })
 }

@@ -677,8 +677,10 @@ impl<'a> Visit<'a> {
     }
 
     fn measure_once(&self, before: &mut HashMap<i64, (EngineId, Counters, Instant)>) -> Result<()> {
-        let (running, others): (Vec<There>, Vec<There>) =
-            lock(&self.there).iter().cloned().partition(|(.., c)| c.state == "running");
+        let (running, others): (Vec<There>, Vec<There>) = lock(&self.there)
+            .iter()
+            .cloned()
+            .partition(|(.., c)| c.state == "running");
         let over = AtomicBool::new(false);
         let fan_out = FanOut {
             name: "containers.stats",
@@ -725,7 +727,9 @@ impl<'a> Visit<'a> {
         self.shared.observers.publish(&seen);
         // What does not run uses nothing, which ends what rules said of its use; it has no series of that time.
         let idle = Usage::default();
-        let others = others.iter().map(|(id, _, c)| observed::observe(*id, now, &idle, &Course::of(c, now)));
+        let others = others
+            .iter()
+            .map(|(id, _, c)| observed::observe(*id, now, &idle, &Course::of(c, now)));
         self.shared.observers.publish(&others.collect::<Vec<_>>());
         Ok(())
     }

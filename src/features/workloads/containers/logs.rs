@@ -469,7 +469,10 @@ impl Live {
         self.looked = (self.app.journal.extent(CONTAINERS.name), clock::mono());
         let of = db.read(|conn| self.choice.find(conn))?;
         self.subjects = of.iter().map(Container::subject).collect();
-        self.of = of.into_iter().map(|one| (one.id, (ServerRef(one.server), one.name))).collect();
+        self.of = of
+            .into_iter()
+            .map(|one| (one.id, (ServerRef(one.server), one.name)))
+            .collect();
         Ok(())
     }
 

@@ -13,6 +13,8 @@ mod lines;
 mod stats;
 mod queries;
 mod observed;
+mod chosen;
+mod acts;
 mod state;
 mod follow;
 mod collect;
@@ -30,7 +32,7 @@ use crate::db::Conn;
 use crate::feature::Feature;
 use std::collections::HashSet;
 
-pub use choice::Chosen;
+pub use chosen::Chosen;
 pub use observed::CONTAINERS;
 pub use state::uncoloured;
 

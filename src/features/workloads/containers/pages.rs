@@ -3,7 +3,7 @@
 use super::logs::{self, Asked};
 use super::observed::{CONTAINERS as KIND, LOCAL};
 use super::queries::{self, Container, EngineRow, Filter};
-use super::{api, tasks};
+use super::{acts, api, tasks};
 use crate::access::right::{Containers, Deploy, Read, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
@@ -25,15 +25,15 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/containers", may(Read, Containers), list).query(LIST),
     route(Get, "/containers/{id}", may(Read, Containers), show).query(SHOW),
     route(Post, "/containers/{id}/start", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::START)
+        act(ctx, acts::START)
     })
     .takes(tasks::ACT),
     route(Post, "/containers/{id}/stop", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::STOP)
+        act(ctx, acts::STOP)
     })
     .takes(tasks::ACT),
     route(Post, "/containers/{id}/restart", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::RESTART)
+        act(ctx, acts::RESTART)
     })
     .takes(tasks::ACT),
     route(Post, "/containers/{id}/option", may(Deploy, Containers), option).takes(api::CHANGE),
@@ -42,7 +42,7 @@ pub const ROUTES: &[Route] = &[
         "/container-projects/{server_id}/{project}/restart",
         may(Deploy, Containers),
         |ctx| {
-            let input = tasks::Act::read(ctx.input()?)?;
+            let input = acts::Act::read(ctx.input()?)?;
             let server = logs::ServerRef::parse(ctx.arg(0)).ok_or_else(|| Error::not_found("project"))?;
             api::restart_all(ctx, server, ctx.arg(1), &input)?;
             Ok(Reply::see_other("/tasks"))
@@ -538,7 +538,7 @@ fn around(ctx: &Ctx, c: &Container, at: Cursor) -> Result<(Vec<Line>, i64, Optio
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
+    let input = acts::Act::read(ctx.input()?)?;
     let task = api::start(ctx, kind, &container(ctx)?, &input)?;
     Ok(Reply::see_other(format!("/tasks/{task}")))
 }

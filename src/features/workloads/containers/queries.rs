@@ -62,6 +62,37 @@ pub struct Container {
     pub seen_at: Ms,
 }
 
+impl Container {
+    /// One that is seen for the first time, of which nothing is known but its name.
+    pub fn new(server: Of, server_name: &str, name: &str, now: Ms) -> Container {
+        Container {
+            id: 0,
+            server,
+            server_name: server_name.into(),
+            name: name.into(),
+            life: String::new(),
+            image: String::new(),
+            project: String::new(),
+            service: String::new(),
+            state: String::new(),
+            health: String::new(),
+            exit_code: None,
+            oom: false,
+            restarts: 0,
+            restarts_at: Vec::new(),
+            since: now,
+            unhealthy_since: None,
+            asked_until: None,
+            restart_label: false,
+            restart_unhealthy: "label".into(),
+            healed_at: Vec::new(),
+            troubles: Vec::new(),
+            created_at: now,
+            seen_at: now,
+        }
+    }
+}
+
 const COLUMNS: &str = "c.id, c.server_id, coalesce(s.name, ''), c.name, c.life, c.image, c.project, c.service, c.state,
     c.health, c.exit_code, c.oom, c.restarts, c.restarts_at, c.since, c.unhealthy_since, c.troubles, c.created_at, c.seen_at,
     c.asked_until, c.restart_label, c.restart_unhealthy, c.healed_at";

@@ -2,6 +2,7 @@
 //! is an alert when nobody asked for it, its code is not 0 and the engine has not started it again after some seconds; an
 //! end for want of memory always; several ends in a row are a loop.
 
+use super::acts;
 use super::model::{EngineId, GONE, Listed};
 use super::queries::{self, Container, Of};
 use super::settings::{self, HEAL_WINDOW, LOOP_WINDOW};
@@ -153,7 +154,9 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         };
         for one in &listed {
             let before = known.remove(&one.name);
-            let mut after = before.clone().unwrap_or_else(|| fresh(server, &name, one, now));
+            let mut after = before
+                .clone()
+                .unwrap_or_else(|| Container::new(server, &name, &one.name, now));
             let happened = step(&mut after, before.as_ref(), one, told, &patience, now);
             after.troubles = troubles(&after.troubles, &happened);
             if before.as_ref() != Some(&after) {
@@ -164,7 +167,7 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
             for what in &happened {
                 say(app, tx, &after, what, now)?;
                 if what.kind == HEALS {
-                    super::tasks::heal(app, tx, &after)?;
+                    acts::heal(app, tx, &after)?;
                 }
             }
             applied.here.push((one.clone(), after));
@@ -186,34 +189,6 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         waits: applied.waits || !told.early.is_empty(),
         ..applied
     })
-}
-
-fn fresh(server: Of, server_name: &str, one: &Listed, now: Ms) -> Container {
-    Container {
-        id: 0,
-        server,
-        server_name: server_name.into(),
-        name: one.name.clone(),
-        life: one.life.as_str().into(),
-        image: String::new(),
-        project: String::new(),
-        service: String::new(),
-        state: String::new(),
-        health: String::new(),
-        exit_code: None,
-        oom: false,
-        restarts: 0,
-        restarts_at: Vec::new(),
-        since: now,
-        unhealthy_since: None,
-        asked_until: None,
-        restart_label: false,
-        restart_unhealthy: "label".into(),
-        healed_at: Vec::new(),
-        troubles: Vec::new(),
-        created_at: now,
-        seen_at: now,
-    }
 }
 
 /// Something to be said.
@@ -337,7 +312,10 @@ pub fn is_healed(c: &Container) -> bool {
 /// What is done about one that is unhealthy since then: a restart, once in each such time, or no more of them.
 fn heal(c: &mut Container, since: Ms, patience: &Patience, now: Ms) -> Option<Happened> {
     c.healed_at.retain(|at| now - *at < HEAL_WINDOW);
-    let waits = c.healed_at.last().is_some_and(|at| *at >= since && now - *at < HEAL_PAUSE);
+    let waits = c
+        .healed_at
+        .last()
+        .is_some_and(|at| *at >= since && now - *at < HEAL_PAUSE);
     if !is_healed(c) || waits {
         return None;
     }
@@ -499,7 +477,9 @@ mod tests {
                 heal_count: 2,
             };
             let before = self.container.clone();
-            let mut c = before.clone().unwrap_or_else(|| fresh(None, "", &one, self.now));
+            let mut c = before
+                .clone()
+                .unwrap_or_else(|| Container::new(None, "", &one.name, self.now));
             let happened = step(&mut c, before.as_ref(), &one, &self.told, &patience, self.now);
             c.troubles = troubles(&c.troubles, &happened);
             self.container = Some(c);

@@ -1,31 +1,19 @@
 //! What people do to containers: start, stop, restart, as tasks. The engine is reached anew for each, so that an act does
 //! not wait for the collector, nor the collector for it.
 
+use super::acts::{Act, RESTART, START, STOP};
 use super::collect;
 use super::engine::{Ask, Engine};
 use super::model::{EngineId, Inspected};
 use super::observed::TARGET;
 use super::queries::{self, Container};
-use crate::access::Allowed;
 use crate::access::right::{self, may};
-use crate::app::App;
-use crate::audit;
 use crate::base::clock::{self, SECOND};
 use crate::base::error::{Error, Kind as Fault, Result};
-use crate::base::id::{Id, Task};
-use crate::db::Tx;
 use crate::form::param::{self, Param};
 use crate::task::worker::Run;
-use crate::task::{ByClock, Class, Kind, NewTask, Outcome, Tries, queue};
-use serde::{Deserialize, Serialize};
+use crate::task::{ByClock, Class, Kind, Outcome, Tries};
 use std::time::Duration;
-
-/// Kind: starts a container.
-pub const START: &str = "container.start";
-/// Kind: stops a container.
-pub const STOP: &str = "container.stop";
-/// Kind: restarts a container.
-pub const RESTART: &str = "container.restart";
 
 /// Seconds between the request to end and the end, when nobody says otherwise.
 const GRACE_S: i64 = 10;
@@ -72,62 +60,6 @@ pub const TASKS: &[Kind] = &[
     }),
 ];
 
-/// Input of an act.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Act {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    grace_s: Option<i64>,
-    /// Only if it is still unhealthy, and nobody has asked for its end.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    unhealthy: bool,
-}
-
-impl Act {
-    /// Reads `{"grace_s"}`.
-    pub fn read(mut input: crate::form::Input) -> Result<Act> {
-        let grace_s = input.number("grace_s");
-        input.finish(&[])?;
-        Ok(Act {
-            grace_s,
-            unhealthy: false,
-        })
-    }
-}
-
-/// Enqueues a restart because it is unhealthy.
-pub fn heal(app: &App, tx: &Tx, c: &Container) -> Result<()> {
-    let act = Act {
-        unhealthy: true,
-        ..Act::default()
-    };
-    enqueue(app, tx, RESTART, c, &act, Allowed::by_daemon()).map(drop)
-}
-
-/// Enqueues an act on a container.
-pub fn enqueue(
-    app: &App,
-    tx: &Tx,
-    kind: &'static str,
-    c: &Container,
-    act: &Act,
-    by: Allowed<right::Deploy, right::Containers>,
-) -> Result<Id<Task>> {
-    let name = c.full_name();
-    let new = NewTask {
-        kind,
-        target: (TARGET.name, c.id, &name),
-        input: serde_json::to_value(act).map_err(Error::internal)?,
-    };
-    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
-    let mut detail = serde_json::json!({ "task": task, "life": c.life, "image": c.image });
-    if act.unhealthy {
-        detail["because"] = "unhealthy".into();
-    }
-    let object = format!("container {} {name}", c.id);
-    audit::append(tx, &app.vault, by, kind, &object, &detail)?;
-    Ok(task)
-}
-
 fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) -> Result<Outcome> {
     let input: Act = run.input()?;
     let grace = u32::try_from(input.grace_s.unwrap_or(GRACE_S)).unwrap_or_default();
@@ -172,7 +104,8 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
 /// Is it still unhealthy, and has nobody asked for its end meanwhile?
 fn is_to_be_healed(run: &Run, container: &Container, life: &EngineId) -> Result<bool> {
     if container.asked_until.is_some_and(|until| clock::now() < until) {
-        run.log.say("Somebody has just asked for its end or restart: it is left alone.");
+        run.log
+            .say("Somebody has just asked for its end or restart: it is left alone.");
         return Ok(false);
     }
     let details: Inspected = collect::with_engine(run.app, container.server, run.cancel, |engine: &Engine| {
