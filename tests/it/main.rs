@@ -71,4 +71,5 @@ mod tokens;
 mod upgrade;
 mod upstreams;
 mod users;
+mod workloads;
 mod zones;

@@ -37,12 +37,12 @@ fn talks(hundreds: u32) -> String {
     )
 }
 
-struct Lab {
-    house: House,
+pub struct Lab {
+    pub house: House,
     _hosts: Hosts,
 }
 
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     let hosts = Hosts::fresh(&["h4", "h5"], None);
     println!("Docker {}", on("h4", DOCKER).trim());
     println!("Podman {}", on("h5", PODMAN).trim());

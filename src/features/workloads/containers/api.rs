@@ -442,6 +442,34 @@ pub const CHANGE: &[Param] = &[param::choice(
 )
 .required()];
 
+/// Fields of the answer that may be sent back unchanged.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "server_id",
+    "server",
+    "name",
+    "life",
+    "image",
+    "project",
+    "service",
+    "state",
+    "health",
+    "exit_code",
+    "oom",
+    "restarts",
+    "restart_label",
+    "troubles",
+    "since",
+    "created_at",
+    "cpu_percent",
+    "mem_percent",
+    "mem_used",
+    "mem_limit",
+    "pids",
+    "log_lines",
+    "log_bytes",
+];
+
 fn change(ctx: &Ctx) -> Result<Reply> {
     let input = ctx.input()?;
     let c = container(ctx)?;
@@ -453,7 +481,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 pub fn set_restart(ctx: &Ctx, c: &Container, mut input: Input) -> Result<()> {
     let by = ctx.allowed(Deploy, Containers)?;
     let option = input.choice("restart_unhealthy");
-    input.finish(&[])?;
+    input.finish(READ_ONLY)?;
     let Some(option) = option.filter(|option| *option != c.restart_unhealthy) else {
         return Ok(());
     };
