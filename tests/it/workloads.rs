@@ -171,7 +171,7 @@ fn what_is_unhealthy_is_restarted_and_given_up_and_what_a_person_stopped_is_left
     let story = story();
     let (engine, admin) = (&story.engine, &story.admin);
     let settings = json!({ "containers.unhealthy_s": 0, "containers.heal_count": 1 });
-    admin.patch("/api/settings", &settings).is(200);
+    admin.put("/api/settings", &settings).is(200);
     engine.run("web", 1);
     engine.run("db", 2);
     engine.with("web", |web| (web.restart, web.health) = ("unhealthy", "healthy"));
@@ -239,6 +239,7 @@ fn several_logs_are_one_stream_that_takes_in_who_comes_later() {
     engine.say("other", false, "news of nobody");
     engine.run("worker", 3);
     engine.say("worker", true, "news of a new one");
+    story.has_lines("web", 2);
     engine.run("web", 4); // made anew
     engine.say("web", false, "news of its second life");
     let seen = |stream: &mut common::client::Sse, count: usize| {

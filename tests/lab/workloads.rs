@@ -19,7 +19,7 @@ fn a_project_is_read_live_falls_and_is_made_anew() {
     let mut live = admin.stream("/api/log-search/stream?project=shop", None);
     admin.patch("/api/servers/1", &json!({ "tags": ["shop"] })).is(200);
     admin
-        .patch(
+        .put(
             "/api/settings",
             &json!({ "containers.unhealthy_s": 0, "containers.heal_count": 1 }),
         )
