@@ -129,6 +129,7 @@ fn list(state: &State) -> Value {
     let row = |c: &Container| {
         let status = match (c.state, c.health) {
             ("running", "") => "Up 5 minutes".to_string(),
+            ("running", "starting") => "Up 1 second (health: starting)".to_string(),
             ("running", health) => format!("Up 5 minutes ({health})"),
             _ => format!("Exited ({}) 1 second ago", c.exit_code),
         };
