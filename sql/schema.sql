@@ -1,5 +1,32 @@
 -- lamplighter.db
 
+CREATE TABLE action_file_parts (
+  id      INTEGER PRIMARY KEY AUTOINCREMENT,
+  task_id INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,
+  number  INTEGER NOT NULL,                 -- 0, 1, …
+  content BLOB    NOT NULL DEFAULT x'',     -- sealed
+  UNIQUE (task_id, number)
+) STRICT;
+
+CREATE TABLE action_results (
+  task_id   INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  kind      TEXT    NOT NULL CHECK (kind IN ('logs', 'updates')),
+  name      TEXT    NOT NULL,               -- what it is called when it is downloaded
+  content   TEXT    NOT NULL,               -- secrets masked; of updates JSON
+  cut       INTEGER NOT NULL DEFAULT 0,     -- it was longer than may be kept
+  at        INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX action_results_server ON action_results (server_id, kind, at);
+
+CREATE TABLE action_silences (
+  task_id    INTEGER PRIMARY KEY REFERENCES tasks(id) ON DELETE CASCADE,
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX action_silences_silence ON action_silences (silence_id);
+
 CREATE TABLE "alert_rule_firing" (
   rule_id      INTEGER NOT NULL,
   subject_kind TEXT    NOT NULL,               -- server, container …
@@ -29,8 +56,6 @@ CREATE TABLE alert_rules (
   watches    TEXT    NOT NULL,               -- an event, or a series of the polls
   enabled    INTEGER NOT NULL CHECK (enabled IN (0,1)),
   level      TEXT    NOT NULL CHECK (level IN ('INFO','WARNING','ERROR','CRITICAL')),
-  tags       TEXT    NOT NULL DEFAULT '[]',  -- only servers with one of these
-  groups     TEXT    NOT NULL DEFAULT '[]',  -- only domains in one of these (numbers)
   mount      TEXT    NOT NULL DEFAULT '',    -- empty: any
   below      INTEGER NOT NULL DEFAULT 0 CHECK (below IN (0,1)),
   threshold  REAL    NOT NULL DEFAULT 0,
@@ -39,7 +64,7 @@ CREATE TABLE alert_rules (
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
-, containers TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '') STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules (name) WHERE name <> '';
 
@@ -193,11 +218,6 @@ CREATE TABLE container_engines (
 
 CREATE UNIQUE INDEX container_engines_server ON container_engines (coalesce(server_id, 0));
 
-CREATE TRIGGER containers_take_their_rules_along AFTER DELETE ON containers BEGIN
-  DELETE FROM alert_rule_firing WHERE subject_kind = 'container' AND subject_id = OLD.id;
-  DELETE FROM alert_rule_waiting WHERE subject_kind = 'container' AND subject_id = OLD.id;
-END;
-
 CREATE TRIGGER silences_of_container AFTER DELETE ON containers BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'container' AND target_id = OLD.id);
@@ -223,8 +243,7 @@ CREATE TABLE containers (
   troubles   TEXT    NOT NULL DEFAULT '[]',        -- what was said of it as alerts and is not over: died, oom …
   created_at INTEGER NOT NULL,                     -- first seen
   seen_at    INTEGER NOT NULL
-, restart_label INTEGER NOT NULL DEFAULT 0, restart_unhealthy TEXT NOT NULL DEFAULT 'label'
-  CHECK (restart_unhealthy IN ('label','on','off')), healed_at TEXT NOT NULL DEFAULT '[]') STRICT;
+) STRICT;
 
 CREATE UNIQUE INDEX containers_name ON containers (coalesce(server_id, 0), name);
 
@@ -320,6 +339,14 @@ CREATE TABLE group_members (
 
 CREATE INDEX group_members_server ON group_members (server_id);
 
+CREATE TRIGGER no_project_of_group AFTER DELETE ON groups BEGIN
+  DELETE FROM project_things WHERE kind = 'group' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_group AFTER INSERT ON groups BEGIN
+  INSERT INTO project_things SELECT 'group', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
 CREATE TRIGGER silences_of_group AFTER DELETE ON groups BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'group' AND target_id = OLD.id);
@@ -353,6 +380,22 @@ CREATE TABLE host_checks (
 
 CREATE INDEX host_checks_server ON host_checks (server_id, id);
 
+CREATE TABLE host_facts (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  first_at   INTEGER NOT NULL,                -- this was found from
+  last_at    INTEGER NOT NULL,                -- to
+  count      INTEGER NOT NULL DEFAULT 1,      -- how often in a row
+  facts      TEXT    NOT NULL                 -- JSON object, without what changes all the time
+) STRICT;
+
+CREATE INDEX host_facts_server ON host_facts (server_id, id);
+
+CREATE TABLE host_facts_asked (
+  server_id INTEGER PRIMARY KEY REFERENCES servers(id) ON DELETE CASCADE,
+  at        INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE invites (
   user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
   hash        BLOB    NOT NULL UNIQUE,
@@ -366,6 +409,14 @@ CREATE TABLE keyring (
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 , next BLOB) STRICT;
 
+CREATE TRIGGER no_project_of_endpoint AFTER DELETE ON notification_endpoints BEGIN
+  DELETE FROM project_things WHERE kind = 'endpoint' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_endpoint AFTER INSERT ON notification_endpoints BEGIN
+  INSERT INTO project_things SELECT 'endpoint', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
 CREATE TABLE notification_endpoints (
   id            INTEGER PRIMARY KEY AUTOINCREMENT,
   type          TEXT    NOT NULL,             -- telegram | webhook | slack | email
@@ -374,7 +425,6 @@ CREATE TABLE notification_endpoints (
   lang          TEXT    NOT NULL,
   min_level     TEXT    NOT NULL,
   events        TEXT    NOT NULL,             -- JSON array of patterns; empty: every alert
-  tags          TEXT    NOT NULL,             -- JSON array; empty: whatever it is about
   config        TEXT    NOT NULL,             -- JSON object by type, no secrets
   token         BLOB,                         -- sealed
   url           BLOB,                         -- sealed
@@ -384,7 +434,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '') STRICT;
+, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
@@ -466,6 +516,48 @@ CREATE TABLE periodic (
   error    TEXT
 , fails INTEGER NOT NULL DEFAULT 0, alive_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER no_project_of_plugin AFTER DELETE ON plugins BEGIN
+  DELETE FROM project_things WHERE kind = 'plugin' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_plugin AFTER INSERT ON plugins BEGIN
+  INSERT INTO project_things SELECT 'plugin', NEW.id, id FROM projects WHERE usual = 1;
+END;
+
+CREATE TABLE plugins (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  definition TEXT    NOT NULL,
+  config     TEXT    NOT NULL DEFAULT '{}', -- JSON, without secrets
+  token      BLOB,                          -- sealed
+  enabled    INTEGER NOT NULL DEFAULT 1,
+  last_at    INTEGER,                       -- NULL: never asked
+  last_ok    INTEGER,
+  last_say   TEXT    NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE project_things (
+  kind       TEXT    NOT NULL CHECK (kind IN ('group', 'secret', 'endpoint', 'plugin')),
+  thing_id   INTEGER NOT NULL,
+  project_id INTEGER NOT NULL REFERENCES projects(id),
+  PRIMARY KEY (kind, thing_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX project_things_project ON project_things (project_id, kind);
+
+CREATE TABLE projects (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  name       TEXT    NOT NULL COLLATE NOCASE UNIQUE,
+  notes      TEXT    NOT NULL DEFAULT '',
+  usual      INTEGER NOT NULL DEFAULT 0,    -- 1: new things belong to it
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE UNIQUE INDEX projects_usual ON projects (usual) WHERE usual = 1;
+
 CREATE TABLE recovery_codes (
   user_id  INTEGER NOT NULL REFERENCES users(id) ON DELETE CASCADE,
   tag      BLOB    NOT NULL,                 -- under a key of the vault
@@ -532,6 +624,14 @@ CREATE TABLE secret_versions (
   made_at    INTEGER NOT NULL,
   UNIQUE (secret_id, number)
 ) STRICT;
+
+CREATE TRIGGER no_project_of_secret AFTER DELETE ON secrets BEGIN
+  DELETE FROM project_things WHERE kind = 'secret' AND thing_id = OLD.id;
+END;
+
+CREATE TRIGGER project_of_secret AFTER INSERT ON secrets BEGIN
+  INSERT INTO project_things SELECT 'secret', NEW.id, id FROM projects WHERE usual = 1;
+END;
 
 CREATE TRIGGER silences_of_secret AFTER DELETE ON secrets BEGIN
   DELETE FROM silences WHERE id IN
@@ -637,6 +737,14 @@ CREATE TABLE settings (
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE silence_servers (
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  PRIMARY KEY (silence_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX silence_servers_server ON silence_servers (server_id);
+
 CREATE TABLE silence_targets (
   silence_id  INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
   target_type TEXT    NOT NULL,             -- server, domain, group, …
@@ -650,7 +758,6 @@ CREATE TABLE "silences" (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   -- What it is about; all that is given must fit, nothing given (nor in silence_targets) means everything.
   kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
-  tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
   reason     TEXT    NOT NULL,
   author     TEXT    NOT NULL,
   starts_at  INTEGER NOT NULL,
@@ -659,9 +766,19 @@ CREATE TABLE "silences" (
   ended_at   INTEGER,                         -- when it really ended
   ended_by   TEXT,                            -- who ended it early
   created_at INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX silences_state ON silences (state, starts_at);
+
+CREATE TABLE site_notice (
+  id              INTEGER PRIMARY KEY CHECK (id = 1),
+  maintenance     INTEGER NOT NULL DEFAULT 0,   -- 1: changes and runs are refused
+  message         TEXT    NOT NULL DEFAULT '',  -- why
+  pause_schedules INTEGER NOT NULL DEFAULT 0,   -- 1: schedules put nothing in meanwhile
+  banner          TEXT    NOT NULL DEFAULT '',  -- empty: none
+  level           TEXT    NOT NULL DEFAULT 'info' CHECK (level IN ('info', 'warning', 'critical')),
+  banner_until    INTEGER                       -- NULL: until somebody takes it away
+) STRICT;
 
 CREATE TABLE "sitewatch_probes" (
   domain_id  INTEGER NOT NULL,
@@ -721,7 +838,7 @@ CREATE TABLE "tasks" (
   created_at    INTEGER NOT NULL,
   started_at    INTEGER,
   finished_at   INTEGER
-) STRICT;
+, goes_on INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX tasks_parent ON tasks (parent_id, id) WHERE parent_id IS NOT NULL;
 

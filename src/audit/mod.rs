@@ -47,6 +47,11 @@ impl<'a> By<'a> {
             client_request_id: "",
         }
     }
+
+    /// Of a part of what this login has put in before, with a proof.
+    pub const fn part_of(actor: &'a str) -> By<'a> {
+        By::ours(actor, "")
+    }
 }
 
 /// One row.

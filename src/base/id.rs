@@ -34,6 +34,10 @@ pub enum Endpoint {}
 pub enum Backup {}
 /// Marker of secrets.
 pub enum Secret {}
+/// Marker of projects.
+pub enum Project {}
+/// Marker of plugins.
+pub enum Plugin {}
 /// Marker of silences.
 pub enum Silence {}
 /// Marker of deliveries (one message to one endpoint).

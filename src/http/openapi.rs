@@ -187,6 +187,10 @@ fn query(param: &Param) -> Value {
 
 fn body(route: &Route) -> Option<Value> {
     let (schema, required) = match route.body? {
+        Body::Bytes(max) => {
+            let schema = json!({ "type": "string", "format": "binary", "maxLength": max });
+            return Some(json!({ "required": false, "content": { "application/octet-stream": { "schema": schema } } }));
+        }
         Body::Fields(fields) => {
             let schema = fields_schema(fields, route.method);
             let required = schema.get("required").is_some() || schema.get("allOf").is_some();
@@ -376,7 +380,7 @@ pub fn types(route: &Route, all: &mut BTreeMap<String, &'static Object>) {
                 }
             }
         }
-        None => {}
+        Some(Body::Bytes(_)) | None => {}
     }
     for answer in route.answers.iter().flatten() {
         match answer {

@@ -17,6 +17,7 @@ use crate::base::zone::Zone;
 use crate::form::body;
 use crate::kinds;
 use crate::lang::{Lang, Locale};
+use crate::notice;
 use crate::settings;
 use serde::Serialize;
 
@@ -36,6 +37,7 @@ fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&A
     let mut page = bare(request, actor);
     let Some(actor) = actor else {
         page.locale.zone = zone(web, None)?;
+        page.tell(&app.db.read(notice::get)?);
         return Ok(page);
     };
     page.user = actor.login().to_string();
@@ -48,10 +50,12 @@ fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&A
     let key = format!("nav {} {:x}", page.locale.lang.tag(), Can::of(reach).key());
     let shared = web.cache.get(app, &key, || {
         let nav = Nav::read(app, page.locale.lang)?;
-        Ok((Prepared::of(nav.narrowed(reach)), zone(web, None)?))
+        let notice = app.db.read(notice::get)?;
+        Ok((Prepared::of(nav.narrowed(reach)), zone(web, None)?, notice))
     })?;
     let own = Some(actor.time_zone()).filter(|name| !name.is_empty());
     page.nav = shared.0.clone();
+    page.tell(&shared.2);
     page.locale.zone = own
         .and_then(|name| web.zones.load(name))
         .unwrap_or_else(|| shared.1.clone());

@@ -22,6 +22,7 @@ use crate::db::{Db, Lens};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::kinds;
+use crate::notice;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -41,6 +42,9 @@ pub struct Route {
     pub asks: bool,
     /// Is it done only for who has just shown that it is still them ([`crate::access::confirm`])?
     pub is_dangerous: bool,
+    /// Is it done while Lamplighter itself is in maintenance ([`crate::notice`])? Looks, signing in and one's own account
+    /// always are.
+    pub in_maintenance: bool,
     /// May the answer be streamed as it changes ([`super::live`])?
     pub live: bool,
     /// Counts for request rates ([`super::admission`]).
@@ -62,6 +66,8 @@ pub enum Body {
     Fields(&'static [Param]),
     /// An object that the feature reads itself.
     Document(&'static Shape),
+    /// Bytes of any kind, at most so many.
+    Bytes(u64),
 }
 
 /// Declared answer of a route.
@@ -84,6 +90,19 @@ impl Route {
             is_dangerous: true,
             ..self
         }
+    }
+
+    /// The same, done in maintenance too.
+    pub const fn in_maintenance(self) -> Route {
+        Route {
+            in_maintenance: true,
+            ..self
+        }
+    }
+
+    /// Is it refused while Lamplighter is in maintenance?
+    fn rests(&self) -> bool {
+        !self.method.is_safe() && !self.in_maintenance && matches!(self.right, Right::May(..))
     }
 
     /// The same, to be streamed as well.
@@ -109,6 +128,9 @@ impl Route {
 
     /// Limit of its body in bytes.
     pub fn body_max(&self) -> u64 {
+        if let Some(Body::Bytes(max)) = self.body {
+            return max;
+        }
         match (self.method, self.right) {
             (Method::Get, _) => 0,
             (_, Right::Public) => ANONYMOUS_BODY_MAX,
@@ -130,6 +152,12 @@ impl Route {
     /// Declares a body that the feature reads itself.
     pub const fn takes_document<T: Described>(self) -> Route {
         let body = Some(Body::Document(T::SHAPE));
+        Route { body, ..self }
+    }
+
+    /// Declares a body of any bytes, of at most so many.
+    pub const fn takes_bytes(self, max: u64) -> Route {
+        let body = Some(Body::Bytes(max));
         Route { body, ..self }
     }
 
@@ -332,6 +360,7 @@ pub const fn route(method: Method, path: &'static str, right: Right, handler: fn
         handler,
         asks: false,
         is_dangerous: false,
+        in_maintenance: false,
         live: false,
         counted: true,
         query: &[],
@@ -419,6 +448,9 @@ pub fn answer(web: &Arc<Web>, request: &Request, found: Found, actor: Option<Act
     };
     if route.is_dangerous {
         guard::confirmed(&web.app, request, actor.as_ref().ok_or_else(token::unauthorized)?)?;
+    }
+    if route.rests() {
+        web.app.db.read(notice::get)?.refuse()?;
     }
     let narrowed = lens.map(|lens| web.app.through(lens));
     let ctx = Ctx {

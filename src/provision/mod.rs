@@ -16,9 +16,11 @@ pub mod progress;
 pub mod recipes;
 pub mod site;
 mod parts;
+pub mod acts;
 pub mod wheels;
 pub mod bundle;
 
+pub use acts::stage;
 pub use progress::{Outcome, Progress, State, StepDone};
 use recipes::MINUTE;
 pub use recipes::{Debs, Firewall, Glances, Profile, Recipe, Source};

@@ -30,6 +30,8 @@ pub const STEPS: &[Step] = &[
     Step { id: "disks" },
     Step { id: "addresses" },
     Step { id: "software" },
+    Step { id: "updates" },
+    Step { id: "reboot" },
     Step { id: "bundle_needs" },
     Step { id: "engines" },
     Step { id: "system" },
@@ -100,6 +102,22 @@ pub const STEPS: &[Step] = &[
     },
     Step { id: "site_lineage" },
     Step { id: "site_renewed" },
+    Step { id: "service_known" },
+    Step { id: "service_config" },
+    Step {
+        id: "service_restarted",
+    },
+    Step { id: "booted" },
+    Step { id: "reboot_free" },
+    Step { id: "reboot_asked" },
+    Step { id: "updates_lists" },
+    Step { id: "updates_plan" },
+    Step { id: "updates_applied" },
+    Step { id: "updates_after" },
+    Step { id: "file_arrived" },
+    Step { id: "file_allowed" },
+    Step { id: "file_kept" },
+    Step { id: "file_placed" },
 ];
 
 /// A failure of a job: code, kind of error, advice.
@@ -153,6 +171,54 @@ pub const FAILURES: &[Failure] = &[
         "package_barred",
         Kind::Conflict,
         "Change that file, or install the package by hand, then try again.",
+    ),
+    failure(
+        "service_masked",
+        Kind::Conflict,
+        "Take the mask off on the server (systemctl unmask), then try again.",
+    ),
+    failure(
+        "service_unknown",
+        Kind::Conflict,
+        "Check its name: systemctl list-units on the server shows all.",
+    ),
+    failure(
+        "service_config",
+        Kind::Conflict,
+        "Repair it on the server; the service runs on as it was.",
+    ),
+    failure(
+        "service_failed",
+        Kind::Upstream,
+        "The last lines of its journal are in the task; fetch more of them with the action for logs.",
+    ),
+    failure(
+        "dpkg_unfinished",
+        Kind::Conflict,
+        "Finish it on the server (dpkg --configure -a), then restart the machine.",
+    ),
+    failure("reboot_refused", Kind::Upstream, "The task has its words."),
+    failure("file_incomplete", Kind::Upstream, "Try again."),
+    failure(
+        "folder_missing",
+        Kind::Conflict,
+        "Make it on the server: no folder is made for a file.",
+    ),
+    failure(
+        "folder_unsafe",
+        Kind::Conflict,
+        "Files are put only where every folder on the way belongs to root and nobody else may write.",
+    ),
+    failure(
+        "path_not_allowed",
+        Kind::Conflict,
+        "An administrator says which folders are, in the settings under Actions.",
+    ),
+    failure("not_a_file", Kind::Conflict, "Choose a regular file."),
+    failure(
+        "owner_unknown",
+        Kind::Conflict,
+        "Choose a user and a group that the server has.",
     ),
     failure(
         "disk_full",

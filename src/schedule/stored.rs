@@ -20,6 +20,7 @@ use crate::base::log;
 use crate::base::zone::Zone;
 use crate::db::{Conn, Tx};
 use crate::kinds;
+use crate::notice;
 use crate::task::{Kind, NewTask, queue};
 
 /// Later than this counts as missed.
@@ -197,6 +198,10 @@ impl Follower {
             set_right(app, now)?;
         }
         self.last = Some((mono, now));
+        // What comes due meanwhile was missed when they go on.
+        if app.db.read(notice::get)?.is_paused() {
+            return Ok(None);
+        }
         let is_due = |s: &Schedule| s.next_run.is_some_and(|at| at <= now);
         let due: Vec<Schedule> = app.db.read(queries::schedules)?.into_iter().filter(is_due).collect();
         for schedule in &due {

@@ -1,10 +1,12 @@
 //! Child tasks. A parent runs its own part first; while any child is unfinished it waits without worker or resources,
 //! and ends with the last of them: failed if one of them failed. Children begin after their parent has begun, and are
-//! cancelled with it.
+//! cancelled with it. A parent that goes on ([`go_on`]) runs again when they have ended: so it puts in some, sees how they
+//! went, and puts in the next.
 
 use super::{NewTask, Task, Terms, conflict, queries, queue};
 use crate::access::Allowed;
 use crate::app::Wakes;
+use crate::audit::By;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
@@ -24,6 +26,23 @@ pub fn enqueue_child<V, N>(
     by: Allowed<V, N>,
 ) -> Result<Id<id::Task>> {
     let task = queue::get(tx, parent)?;
+    put_in(tx, wakes, task, new, by.into())
+}
+
+/// The same by whoever has enqueued the parent, for what its own run puts in.
+pub fn enqueue_part(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>, new: &NewTask) -> Result<Id<id::Task>> {
+    let task = queue::get(tx, parent)?;
+    let login = task.created_by.clone();
+    put_in(tx, wakes, task, new, By::part_of(&login))
+}
+
+/// When the children have ended the parent runs again instead of ending; said in the transaction that ends its own part.
+pub fn go_on(tx: &Tx, parent: Id<id::Task>) -> Result<()> {
+    queries::set_goes_on(tx, parent)
+}
+
+fn put_in(tx: &Tx, wakes: &Wakes, task: Task, new: &NewTask, by: By) -> Result<Id<id::Task>> {
+    let parent = task.id;
     if task.status.is_final() || task.cancel_asked {
         return Err(conflict(
             "task_ended",
@@ -35,7 +54,7 @@ pub fn enqueue_child<V, N>(
         let say = format!("Task {parent} cannot have a further part: {CHILDREN_MAX} at most, {DEPTH_MAX} levels deep.");
         return Err(conflict("task_too_large", say));
     }
-    queue::insert(tx, &wakes.tasks, new, Some(parent), Terms::default(), by.into())
+    queue::insert(tx, &wakes.tasks, new, Some(parent), Terms::default(), by)
 }
 
 fn depth(conn: &Conn, mut task: Task) -> Result<usize> {

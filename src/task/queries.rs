@@ -302,6 +302,21 @@ pub fn finish(
     Ok(())
 }
 
+/// See [`super::family::go_on`].
+pub fn set_goes_on(conn: &Conn, id: Id<id::Task>) -> Result<()> {
+    conn.execute("UPDATE tasks SET goes_on = 1 WHERE id = ?1", [id.get()])?;
+    Ok(())
+}
+
+/// Queues a parent that goes on, once; its tries count anew. `false`: it does not go on.
+pub fn take_goes_on(conn: &Conn, id: Id<id::Task>) -> Result<bool> {
+    let done = conn.execute(
+        "UPDATE tasks SET goes_on = 0, status = 'queued', attempt = 0 WHERE id = ?1 AND goes_on = 1",
+        [id.get()],
+    )?;
+    Ok(done == 1)
+}
+
 /// Changes of a parent's own part.
 pub fn set_changed(conn: &Conn, id: Id<id::Task>, changed: i64) -> Result<()> {
     conn.execute("UPDATE tasks SET changed = ?2 WHERE id = ?1", [id.get(), changed])?;

@@ -160,11 +160,15 @@ pub(super) fn own_part_done(tx: &Tx, wakes: &Wakes, task: &Task, changed: u32) -
     fold(tx, wakes, task.id)
 }
 
-/// Ends a parent if all its children have ended.
+/// Ends a parent if all its children have ended, or has it run again if it goes on.
 fn fold(tx: &Tx, wakes: &Wakes, parent: Id<id::Task>) -> Result<()> {
     let task = get(tx, parent)?;
     let children = queries::children_by_status(tx, parent)?;
     if task.status != Status::WaitingChildren || children.iter().any(|(status, ..)| !status.is_final()) {
+        return Ok(());
+    }
+    if !task.cancel_asked && queries::take_goes_on(tx, parent)? {
+        ring(tx, &wakes.tasks);
         return Ok(());
     }
     let count = |wanted: &[Status]| -> i64 {

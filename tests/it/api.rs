@@ -74,6 +74,7 @@ fn the_golden_text_is_what_the_routes_declare() {
                 collect(shape, &mut types);
                 writeln!(out, "  - {shape}").unwrap();
             }
+            Some(Body::Bytes(max)) => writeln!(out, "  - at most {max} bytes").unwrap(),
             None => {}
         }
         for one in answers {

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 /// Routes that change nothing a person would be asked about.
-const LEAVE_NONE: [(&str, &str); 11] = [
+const LEAVE_NONE: [(&str, &str); 12] = [
+    ("POST /api/inventory/preview", "a look"),
     (
         "POST /api/auth/refresh",
         "the next tokens of the same sign-in; one used twice leaves a row (auth.rs)",
@@ -324,6 +325,10 @@ fn every_route_that_changes_something_leaves_a_row() {
         again,
     );
     story.gone("/api/hosts", host);
+    let text = "name,host,username\nread in,192.0.2.99,root\n";
+    let read_in = admin.post("/api/inventory/import", &json!({ "text": text }));
+    let read_in = story.changes("POST /api/inventory/import", read_in);
+    story.gone("/api/servers", read_in["created"][0].as_i64().unwrap());
     let at = format!("/api/servers/{web}");
     eventually("its key is shown", || {
         (admin.get(&at).is(200)["host_key_fingerprint"] == door.fingerprint()).then_some(())
@@ -333,6 +338,57 @@ fn every_route_that_changes_something_leaves_a_row() {
         &json!({ "fingerprint": door.fingerprint() }),
     );
     story.changes("POST /api/servers/{id}/accept-host-key", accepted);
+    let said = json!({ "banner": { "text": "Updates tonight.", "level": "info" } });
+    story.changes("PUT /api/admin/settings", admin.put("/api/admin/settings", &said));
+    let project = story.made(
+        "/api/projects",
+        json!({ "name": "shop" }),
+        json!({ "notes": "of the shop" }),
+        json!(null),
+    );
+    let plugin = json!({ "name": "file", "definition": "file", "config": { "path": "/etc/lamplighter/plugins/x" } });
+    let plugin = story.made(
+        "/api/plugins",
+        plugin,
+        json!({ "enabled": false }),
+        json!({ "enabled": true }),
+    );
+    let tried = admin.post(&format!("/api/plugins/{plugin}/test"), &json!({}));
+    story.changes("POST /api/plugins/{id}/test", tried);
+    let moved = admin.put(
+        &format!("/api/projects/{project}/things"),
+        &json!({ "plugins": [plugin] }),
+    );
+    story.changes("PUT /api/projects/{id}/things", moved);
+    story.gone("/api/plugins", plugin);
+    story.gone("/api/projects", project);
+    let of_hosts = at.replace("servers", "hosts");
+    let list = json!({ "action": "updates" });
+    let bytes = Some(("application/octet-stream", &b"x"[..]));
+    for (route, sent) in [
+        (
+            "POST /api/hosts/{id}/actions",
+            admin.post(&format!("{of_hosts}/actions"), &list),
+        ),
+        (
+            "POST /api/hosts/{id}/files",
+            admin.send("POST", &format!("{of_hosts}/files?path=/srv/f"), bytes),
+        ),
+        (
+            "POST /api/actions",
+            admin.post("/api/actions", &json!({ "action": "updates", "server_ids": [web] })),
+        ),
+    ] {
+        let started = story.changes(route, sent);
+        house.wait_for(started["task_id"].as_i64().unwrap());
+    }
+    let many = admin.send(
+        "POST",
+        &format!("/api/actions/files?path=/srv/f&server_ids={web}"),
+        bytes,
+    );
+    let started = story.changes("POST /api/actions/files", many);
+    house.wait_for(started["task_id"].as_i64().unwrap());
     for action in ["check-ssh", "deploy-proxy", "install-glances", "remove-glances"] {
         // Nobody but us takes ours away.
         story.execute("UPDATE servers SET glances_profile = 'open'");
@@ -646,8 +702,10 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 20] = [
-    "dev", // `init-db` and `create-admin` in one
+const COMMANDS_LEAVE_NONE: [&str; 22] = [
+    "inventory",
+    "inventory-import", // as the route that it asks
+    "dev",              // `init-db` and `create-admin` in one
     "serve",
     "run-api",
     "run-scheduler",

@@ -9,6 +9,7 @@ mod fake;
 #[path = "../common/guest.rs"]
 mod guest;
 
+mod admin;
 mod admission;
 mod alerts;
 mod api;
@@ -35,6 +36,7 @@ mod groups;
 mod guard;
 mod health;
 mod hosts;
+mod inventory;
 mod keys;
 mod kept;
 mod laws;

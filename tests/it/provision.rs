@@ -5,6 +5,7 @@ use lamplighter::base::error::{Error, Kind};
 use lamplighter::base::host::Guest;
 use lamplighter::base::process::Stream::{self, Stderr, Stdout};
 use lamplighter::base::secret::Secret;
+use lamplighter::provision::acts;
 use lamplighter::provision::bundle;
 use lamplighter::provision::progress::ProgressReader;
 use lamplighter::provision::site::{self, Apply, Certificate, Enabled, Proof, Sum, Wanted};
@@ -78,6 +79,17 @@ fn all_recipes() -> Vec<Recipe> {
     ];
     all.push(bundle::ask(&recipes::nginx()).unwrap());
     all.push(bundle::needs("Package: nginx\n", "nginx").unwrap());
+    all.extend([acts::boot(), acts::reboot(), acts::service("nginx.service").unwrap()]);
+    all.extend(["", "security"].map(|apply| acts::updates(apply).unwrap()));
+    let file = acts::File {
+        path: "/srv/f",
+        mode: "644",
+        owner: "root:root",
+        sha256: "",
+        size: 0,
+        allowed: "/srv",
+    };
+    all.push(acts::file(&file, "/var/cache/x").unwrap());
     all.extend(site_recipes());
     all.extend(
         NAUGHTY

@@ -5,6 +5,7 @@ mod common;
 #[path = "../fake/mod.rs"]
 mod fake;
 
+mod actions;
 mod airgap;
 mod certwatch;
 mod channels;
@@ -15,6 +16,7 @@ mod dns;
 mod domains;
 mod first_light;
 mod glances;
+mod hosts;
 mod lit;
 mod lived_in;
 mod manual;

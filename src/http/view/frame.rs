@@ -5,6 +5,7 @@ use crate::access::right::{Noun, Right, Role, Verb};
 use crate::base::clock::Ms;
 use crate::base::error::Error;
 use crate::lang::Locale;
+use crate::notice::{Level, Notice};
 use minijinja::value::{Object, Value};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -74,6 +75,20 @@ pub struct Page {
     pub heartbeat_s: u64,
     /// The [menu](crate::http::menu::Nav), with what it counts.
     pub nav: Prepared,
+    /// What everybody is told now: text and level.
+    pub banner: Option<(String, Level)>,
+    /// Why nothing is changed now; empty words: it was not said.
+    pub maintenance: Option<String>,
+}
+
+impl Page {
+    /// Shows what everybody is told at the time of this page.
+    pub fn tell(&mut self, notice: &Notice) {
+        self.banner = notice
+            .banner_at(self.now)
+            .map(|banner| (banner.text.clone(), banner.level));
+        self.maintenance = notice.maintenance.then(|| notice.message.clone());
+    }
 }
 
 /// A set of rights, in templates `can.edit_domains`: a name is looked up when a template asks for it, and one that is no

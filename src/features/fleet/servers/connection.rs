@@ -17,7 +17,8 @@ use crate::provision::bundle::{self, Bundle};
 use crate::provision::site::Off;
 use crate::provision::{self, Debs, Firewall, Outcome, Progress, Recipe, recipes};
 use crate::ssh::forward::{Forward, Remote};
-use crate::ssh::{Auth, Stream, Target, hostkey};
+use crate::ssh::{Auth, Done, Job, Stream, Target, hostkey};
+use std::io::Write;
 use std::time::Duration;
 
 /// Limit for reading the host key.
@@ -150,6 +151,24 @@ impl ServerConnection {
                 .write(|tx| outbox::emit(tx, &app.wakes.events, SITES_OFF, of, &data))?;
         }
         self.record_host_key_change(app, cancel, result)
+    }
+
+    /// Runs a script that is no recipe. A changed host key raises its alert.
+    pub fn job(&self, app: &App, job: &Job, cancel: &Cancel, on_line: &mut dyn FnMut(Stream, &str)) -> Result<Done> {
+        let done = app.ssh.run(&self.target, job, cancel, on_line);
+        self.record_host_key_change(app, cancel, done)
+    }
+
+    /// Sends a file's bytes there, as [`provision::stage`].
+    pub fn stage(
+        &self,
+        app: &App,
+        size: u64,
+        cancel: &Cancel,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+    ) -> Result<String> {
+        let staged = provision::stage(&app.ssh, &self.target, size, cancel, write);
+        self.record_host_key_change(app, cancel, staged)
     }
 
     /// Sets the firewall up, as [`provision::firewall`].

@@ -161,7 +161,7 @@ fn read_host_key(run: &Run) -> Result<Outcome> {
 }
 
 /// The connection to the server after checking its host key. Its secrets are masked in the log from here on.
-fn connect(run: &Run) -> Result<ServerConnection> {
+pub fn connect(run: &Run) -> Result<ServerConnection> {
     let connection =
         ServerConnection::open_verified(run.app, Id::new(run.target()), run.cancel, &mut |say| run.log.say(say))?;
     connection.secrets().for_each(|secret| run.log.hide(secret));

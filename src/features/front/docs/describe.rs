@@ -115,6 +115,10 @@ pub fn route(route: &Route, lang: Lang, origin: &str) -> Result<Described> {
     let (body, document) = match route.body {
         Some(Body::Fields(fields)) => (fields, Vec::new()),
         Some(Body::Document(of)) => (&[][..], shape(of, lang)),
+        Some(Body::Bytes(max)) => (
+            &[][..],
+            plain(&format!("{} ≤ {} MiB", word(lang, "docs.kind.bytes"), max >> 20)),
+        ),
         None => (&[][..], Vec::new()),
     };
     let said = |status: u16, of: Vec<Text>| Said {
@@ -329,6 +333,10 @@ fn curl(route: &Route, origin: &str) -> Result<String> {
     }
     let body = match route.body {
         Some(Body::Document(_)) => Some("@body.json".to_string()),
+        Some(Body::Bytes(_)) => {
+            out.push_str(" -H 'Content-Type: application/octet-stream' --data-binary @FILE");
+            None
+        }
         _ => openapi::example(route).map(|body| body.to_string()),
     };
     if let Some(body) = body {

@@ -29,6 +29,7 @@ pub const ROUTES: &[Route] = &[
         .gives::<View>()
         .live(),
     route(Post, "/api/tasks/{id}/cancel", may(Run, Tasks), cancel)
+        .in_maintenance()
         .takes(&[])
         .answers(Answer::Json(202, View::SHAPE)),
     route(Post, "/api/tasks/{id}/approve", may(Deploy, Servers), approve)

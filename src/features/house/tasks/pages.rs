@@ -21,7 +21,7 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/tasks", may(Read, Tasks), list).query(api::LIST),
     route(Get, "/logs", may(Read, Tasks), old_list).query(api::LIST),
     route(Get, "/tasks/{id}", may(Read, Tasks), show),
-    route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel),
+    route(Post, "/tasks/{id}/cancel", may(Run, Tasks), cancel).in_maintenance(),
     route(Post, "/tasks/{id}/approve", may(Deploy, Servers), approve).takes(api::REFUSE),
     route(Post, "/tasks/{id}/refuse", may(Deploy, Servers), refuse).takes(api::REFUSE),
 ];

@@ -19,6 +19,7 @@ use crate::http::request::Method::{Delete, Get, Patch, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::kinds::About;
 use crate::lang::Lang;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Routes of the JSON API.
@@ -46,9 +47,7 @@ pub struct Around {
 impl Around {
     /// Reads them.
     pub fn read(conn: &Conn) -> Result<Around> {
-        let groups = groups::of_domains(conn)?
-            .into_iter()
-            .map(|g| (g.id.get(), g.fields.name));
+        let groups = groups::all(conn)?.into_iter().map(|g| (g.id.get(), g.fields.name));
         Ok(Around {
             firing: queries::counts(conn)?.into_iter().collect(),
             groups: groups.collect(),
@@ -96,6 +95,9 @@ described! {
         revision: i64,
         created_at: Option<String>,
         updated_at: Option<String>,
+        /// What it is narrowed to; nothing: everything.
+        scope: Option<Map<String, Value>>,
+        /// Of servers: the tags, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         tags: Option<Vec<String>>,
         /// Names with `*`, `project:NAME`, `exit:CODE`, each with `-` before it to leave it out.
@@ -104,6 +106,7 @@ described! {
         /// Words in a log that are counted.
         #[serde(skip_serializing_if = "Option::is_none")]
         words: Option<String>,
+        /// Of domains: the groups, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         groups: Option<Vec<i64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,10 +144,11 @@ fn view(rule: &Rule, around: &Around) -> View {
         revision: rule.revision,
         created_at: (rule.revision > 0).then(|| rfc3339(rule.created_at)),
         updated_at: (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
-        tags: matches!(about, About::Server | About::Container).then_some(f.tags),
+        scope: f.scope.said().cloned(),
+        tags: matches!(about, About::Server | About::Container).then(|| f.scope.tags().unwrap_or_default()),
+        groups: (about == About::Domain).then(|| f.scope.groups().unwrap_or_default()),
         containers: (about == About::Container).then_some(f.containers),
         words: series.filter(|s| s.name == LOG).map(|_| f.words),
-        groups: (about == About::Domain).then_some(f.groups),
         unit: series.map(|s| s.unit.name()),
         direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
         threshold: series.map(|_| f.limit.threshold),

@@ -66,7 +66,7 @@ impl Counts {
 
     /// Counts what was stored since the last call, and says what crosses its limit.
     fn look(&mut self, app: &App) -> Result<()> {
-        let rules = app.db.read(|conn| in_force(conn, &CONTAINERS, Rule::is_of_logs))?;
+        let rules = app.db.read(|conn| in_force(app, conn, &CONTAINERS, Rule::is_of_logs))?;
         if rules.is_empty() {
             *self = Counts::new();
             return Ok(());

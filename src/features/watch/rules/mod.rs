@@ -30,12 +30,11 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::{Feature, Observes};
-use crate::features::fleet::servers;
-use crate::features::proxy::domains;
 use crate::features::workloads::containers::{self, CONTAINERS};
-use crate::kinds::About;
+use crate::kinds::{self, About};
 use crate::lang::Lang;
 use crate::lang::format::bytes;
+use crate::schedule::{Periodic, Work};
 use crate::series::{Kind as SubjectKind, Subject};
 use builtin::{Builtin, Fields, LEVELS};
 pub use evaluate::Evaluator;
@@ -52,7 +51,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
-    periodic: disk_forecast::PERIODIC,
+    periodic: PERIODIC,
     services: log_words::SERVICES,
     observers: &[Observes(observer::start)],
     react: Some(react),
@@ -241,6 +240,7 @@ fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &
 /// Level of an alert for an event of this kind about this target; `None`: no rule applies, so no alert is raised.
 /// `event_level` is the level that the event itself carries; it counts until a user changes the built-in rule's level.
 pub fn level(
+    app: &App,
     conn: &Conn,
     kind: &str,
     target: (&str, i64),
@@ -252,7 +252,7 @@ pub fn level(
         .iter()
         .filter(|r| r.fields.enabled && r.fields.watches.name() == kind)
     {
-        if concerns(conn, &rule.fields, target)? {
+        if concerns(app, conn, &rule.fields, target)? {
             let set = rule.fields.level;
             let level = event_level
                 .filter(|_| rule.builtin.is_some_and(|b| b.level == set))
@@ -263,47 +263,41 @@ pub fn level(
     Ok(worst.map(|n| LEVELS[n]))
 }
 
-/// Is the target within a rule's filter (tags, groups)?
-fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
-    Ok(match f.watches.about() {
-        About::Server if !f.tags.is_empty() => {
-            target.0 == "server" && servers::tagged(conn, &f.tags)?.contains(&target.1)
-        }
-        About::Domain if !f.groups.is_empty() && target.0 == "domain" => {
-            let group = domains::find(conn, Id::new(target.1))?.and_then(|d| d.fields.group_id);
-            group.is_some_and(|group| f.groups.contains(&group.get()))
-        }
-        About::Domain => f.groups.is_empty(),
-        About::Container if target.0 == CONTAINERS.name => {
-            let of_tags = f.tags.is_empty() || (CONTAINERS.tagged)(conn, &f.tags)?.contains(&target.1);
-            of_tags && containers::is_chosen(conn, target.1, &f.containers)?
-        }
-        _ => true,
-    })
+/// Is the target within a rule's scope?
+fn concerns(app: &App, conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
+    if f.watches.about() == About::Other {
+        return Ok(true);
+    }
+    if target.0 == CONTAINERS.name && !containers::is_chosen(conn, target.1, &f.containers)? {
+        return Ok(false);
+    }
+    Ok(f.scope.is_everything() || f.scope.covers(app, conn, &kinds::related(conn, target)?)?)
 }
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
 /// Enabled rules for values of this kind of subjects, each with the subjects it applies to.
-pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
+pub fn in_force(app: &App, conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
     let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
+        let only = subjects(app, conn, kind, &rule.fields)?;
         Ok(InForce {
-            only: only(conn, kind, &rule.fields)?,
+            only,
             rule: Arc::new(rule),
         })
     };
     all(conn)?.into_iter().filter(is_in_force).map(narrowed).collect()
 }
 
-/// The subjects that a rule is narrowed to; `None`: all.
-fn only(conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
-    let tagged = (!f.tags.is_empty()).then(|| (kind.tagged)(conn, &f.tags)).transpose()?;
+/// The subjects in a rule's scope; `None`: all.
+fn subjects(app: &App, conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
+    let servers = f.scope.servers(app, conn)?;
+    let within = servers.map(|servers| (kind.on)(conn, &servers)).transpose()?;
     if f.containers.is_empty() || kind.name != CONTAINERS.name {
-        return Ok(tagged);
+        return Ok(within);
     }
     let mut chosen = containers::chosen(conn, &f.containers)?;
-    chosen.retain(|id| tagged.as_ref().is_none_or(|tagged| tagged.contains(id)));
+    chosen.retain(|id| within.as_ref().is_none_or(|within| within.contains(id)));
     Ok(Some(chosen))
 }
 
@@ -401,10 +395,14 @@ fn disk_line(disk: &reading::Disk) -> String {
 fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
-    let only = only(tx, kind(app, of)?, f)?;
+    let firing = queries::firing(tx, of, Some(rule.id), id)?;
+    if firing.is_empty() {
+        return Ok(());
+    }
+    let within = subjects(app, tx, kind(app, of)?, f)?;
     let mut over = Vec::new();
-    for firing in queries::firing(tx, of, Some(rule.id), id)? {
-        let outside = only.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
+    for firing in firing {
+        let outside = within.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
         let other_disk = !f.limit.mount.is_empty() && *f.limit.mount != *firing.part;
         if !f.enabled || outside || other_disk {
             let why = if f.enabled {
@@ -459,7 +457,37 @@ fn end_gone(app: &App, kind: &'static SubjectKind) -> Result<()> {
     })
 }
 
-/// After a change of tags a subject may be outside a rule's filter.
+const PERIODIC: &[Periodic] = &[
+    disk_forecast::PERIODIC,
+    Periodic {
+        name: "rules.scopes",
+        every: Duration::from_secs(SCOPES_EVERY_S),
+        run: Work::Short(follow_scopes),
+    },
+];
+
+/// How often scopes are looked at that ask for what changes by itself.
+const SCOPES_EVERY_S: u64 = 300;
+
+/// Ends what fires outside of a scope that holds for other things by now.
+fn follow_scopes(app: &App) -> Result<()> {
+    let live = |rules: Vec<Rule>| {
+        rules
+            .into_iter()
+            .filter(|r| r.fields.scope.is_live())
+            .collect::<Vec<_>>()
+    };
+    if app.db.read(all).map(live)?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        live(all(tx)?)
+            .iter()
+            .try_for_each(|rule| reevaluate(app, tx, rule, None))
+    })
+}
+
+/// After a change a subject may be outside a rule's scope.
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let changed = |kind: &&&SubjectKind| event.kind.strip_suffix(".changed") == Some(kind.name);
     let Some(kind) = app.registry.all::<SubjectKind>().iter().find(changed) else {

@@ -3,7 +3,9 @@
 use super::builtin::{Fields, LEVELS, Limit};
 use super::watches::{DISK_TREND, LOG, Series, Watches};
 use crate::base::error::Result;
+use crate::base::id::{self, Id};
 use crate::base::text;
+use crate::features::fleet::scope::{self, SCOPE};
 use crate::features::workloads::containers;
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -26,8 +28,18 @@ pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it; a built-in rule keeps its name.").required(),
     param::flag("enabled", "Does it raise alerts?"),
     param::choice("level", &LEVELS, "Of its alerts."),
-    param::list("tags", 32, 64, "Only servers with one of these, and what runs on them."),
-    param::links("groups", 64, "Only domains of these groups."),
+    SCOPE,
+    param::list(
+        "tags",
+        32,
+        64,
+        "Of servers, short for a scope: only those with one of these.",
+    ),
+    param::links(
+        "groups",
+        64,
+        "Of domains, short for a scope: only those of these groups.",
+    ),
     param::text(
         "containers",
         1_000,
@@ -119,19 +131,23 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     set(&mut f.enabled, i.flag("enabled"));
     set(&mut f.level, i.choice("level"));
     let about = f.watches.about();
-    if matches!(about, About::Server | About::Container) {
-        set(&mut f.tags, i.list("tags"));
+    if about != About::Other {
+        let tags = matches!(about, About::Server | About::Container)
+            .then(|| i.list("tags"))
+            .flatten();
+        let groups = (about == About::Domain)
+            .then(|| i.links::<id::Group>("groups"))
+            .flatten();
+        let groups = groups.map(|ids| ids.into_iter().map(Id::get).collect());
+        let said = scope::read(i, &f.scope, tags.map(|tags| ("tags", tags)), groups);
+        set(&mut f.scope, said);
+    } else if i.object("scope").flatten().is_some() {
+        let say = "What this rule is about stands on no server and is in no group.";
+        i.wrong("scope", "not_narrowed", say);
     }
     if about == About::Container {
         let parsed = |text: &str| containers::Chosen::parse(text).map(|_| text.trim().to_string());
         set(&mut f.containers, i.parse("containers", "bad_choice", parsed));
-    }
-    if about == About::Domain {
-        let groups = i.links::<crate::base::id::Group>("groups");
-        set(
-            &mut f.groups,
-            groups.map(|ids| ids.into_iter().map(|id| id.get()).collect()),
-        );
     }
     if let Watches::Series(series) = f.watches {
         if series.name == LOG {

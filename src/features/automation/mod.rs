@@ -1,0 +1,3 @@
+//! Work on servers that people ask for: single actions, on one server or on many.
+
+pub mod actions;

@@ -1,0 +1,140 @@
+//! What people do to servers that are set up: restart a service or the machine, put a file there, bring packages up to
+//! date. Values are checked by whoever makes them; here they are only quoted.
+
+use super::parts::Parts;
+use super::recipes::{MINUTE, Recipe, script};
+use crate::base::error::Result;
+use crate::base::process::Cancel;
+use crate::base::random;
+use crate::base::secret::Secret;
+use crate::base::shell;
+use crate::ssh::{Ssh, Target};
+use std::io::Write;
+
+/// Where parts of a file lie until they are put together, below it a folder for each.
+const STAGE: &str = "/var/cache/lamplighter-upload";
+
+/// Restarts a service, unless its own configuration test refuses that. Facts: `before`, `after` (state and process).
+pub fn service(unit: &str) -> Result<Recipe> {
+    Ok(Recipe {
+        name: "service",
+        root: true,
+        deadline: 10 * MINUTE,
+        plan: vec!["service_known", "service_config", "service_restarted"],
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&[("SERVICE", unit)])?),
+        text: script!("prelude.sh", "act_service.sh"),
+    })
+}
+
+/// Which start of the machine this is. Fact: `boot_id`; `failed`: the units that failed. Needs no root.
+pub fn boot() -> Recipe {
+    Recipe {
+        name: "boot",
+        root: false,
+        deadline: MINUTE / 3,
+        plan: vec!["booted"],
+        installs: Vec::new(),
+        values: Secret::default(),
+        text: script!("prelude.sh", "act_boot.sh"),
+    }
+}
+
+/// Asks the machine to restart in two seconds; not in the middle of the package system's work.
+pub fn reboot() -> Recipe {
+    Recipe {
+        name: "reboot",
+        root: true,
+        deadline: 4 * MINUTE,
+        plan: vec!["reboot_free", "reboot_asked"],
+        installs: Vec::new(),
+        values: Secret::default(),
+        text: script!("prelude.sh", "act_reboot.sh"),
+    }
+}
+
+/// Lists the updates that wait, and applies them: `apply` is empty (none), `security` or `all`. Facts: `applied`, `left`,
+/// `reboot` (`yes`), `lists` (`old`: they could not all be read anew). Texts: `plan` (before) and `left` (after), each a
+/// line of apt's simulation; `held`, `reboot`, `needrestart`.
+pub fn updates(apply: &str) -> Result<Recipe> {
+    Ok(Recipe {
+        name: "updates",
+        root: true,
+        deadline: 55 * MINUTE,
+        plan: vec!["updates_lists", "updates_plan", "updates_applied", "updates_after"],
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&[("APPLY", apply)])?),
+        text: script!("prelude.sh", "act_updates.sh"),
+    })
+}
+
+/// A file that is staged.
+#[derive(Debug)]
+pub struct File<'a> {
+    /// Absolute, without spaces.
+    pub path: &'a str,
+    /// Octal permission bits.
+    pub mode: &'a str,
+    /// `user:group`.
+    pub owner: &'a str,
+    /// Of the content, hex.
+    pub sha256: &'a str,
+    /// Of the content, in bytes.
+    pub size: u64,
+    /// Folders below which it may be, with spaces between them.
+    pub allowed: &'a str,
+}
+
+/// Puts a staged file in its place. Facts: `kept` (where the file before it is kept), `path` (as resolved).
+pub fn file(file: &File, stage: &str) -> Result<Recipe> {
+    let values = [
+        ("FILE", file.path),
+        ("MODE", file.mode),
+        ("OWNER", file.owner),
+        ("SHA256", file.sha256),
+        ("SIZE_KIB", &(file.size / 1024 + 1).to_string()),
+        ("ALLOWED", file.allowed),
+        ("STAGE", stage),
+    ];
+    Ok(Recipe {
+        name: "file",
+        root: true,
+        deadline: 3 * MINUTE,
+        plan: vec!["file_arrived", "file_allowed", "file_kept", "file_placed"],
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&values)?),
+        text: script!("prelude.sh", "act_file.sh"),
+    })
+}
+
+/// Sends a file's bytes in parts, as `write` gives them; returns the folder of the parts. Errors: as [`Ssh::run`];
+/// `disk_full`, `remote_write`.
+pub fn stage(
+    ssh: &Ssh,
+    target: &Target,
+    size: u64,
+    cancel: &Cancel,
+    write: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+) -> Result<String> {
+    let folder = format!("{STAGE}/{}", random::name());
+    let mut parts = Parts::begin(ssh, target, &folder, size, cancel)?;
+    write(&mut parts).map_err(|e| parts.why(e))?;
+    parts.finish()?;
+    Ok(folder)
+}
+
+/// Reads the end of a unit's journal (`UNIT`) or of a file (`FILE`): at most `LINES` lines and `BYTES` bytes, as base64.
+/// Exit codes: those of [`LOGS_REFUSED`].
+pub const LOGS: &str = include_str!("scripts/act_logs.sh");
+
+/// Exit codes of [`LOGS`] by which it refuses, with code and sentence.
+pub const LOGS_REFUSED: &[(i32, &str, &str)] = &[
+    (44, "log_missing", "There is no such file or unit on this server."),
+    (
+        45,
+        "path_not_allowed",
+        "On this server that path leads out of the folders that logs may be fetched from.",
+    ),
+    (46, "not_a_file", "That path is no regular file on this server."),
+    (47, "no_journal", "This server has no journalctl."),
+];
