@@ -122,6 +122,7 @@ pub const STATE: &[Step] = steps![
     "0050_secrets.sql",
     "0051_containers.sql",
     "0052_forward.sql",
+    "0055_container_rules.sql",
     "0058_secret_use.sql",
     "0059_leases.sql",
     "0063_scopes.sql",

@@ -425,6 +425,13 @@ impl Journal {
             .map_or_else(Vec::new, |all| all.keys().copied().collect())
     }
 
+    /// How many subjects of a kind have lines, and the highest number of one: changes when there is another one.
+    pub fn extent(&self, kind: &str) -> (usize, i64) {
+        let known = self.known();
+        let all = known.sources.get(kind);
+        all.map_or((0, 0), |all| (all.len(), all.keys().copied().max().unwrap_or(0)))
+    }
+
     pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

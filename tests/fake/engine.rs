@@ -21,6 +21,8 @@ pub struct Container {
     pub oom: bool,
     pub health: &'static str,
     pub project: &'static str,
+    /// Its label `lamplighter.restart`.
+    pub restart: &'static str,
     pub lines: Vec<Line>,
 }
 
@@ -89,6 +91,7 @@ impl Engine {
             oom: false,
             health: "",
             project: "shop",
+            restart: "",
             lines: Vec::new(),
         };
         let mut state = self.state();
@@ -156,11 +159,13 @@ fn list(state: &State) -> Value {
     let row = |c: &Container| {
         let status = match (c.state, c.health) {
             ("running", "") => "Up 5 minutes".to_string(),
+            ("running", "starting") => "Up 1 second (health: starting)".to_string(),
             ("running", health) => format!("Up 5 minutes ({health})"),
             _ => format!("Exited ({}) 1 second ago", c.exit_code),
         };
         json!({ "Id": c.id, "Names": [format!("/{}", c.name)], "Image": "shop:1", "State": c.state, "Status": status,
-            "Labels": { "com.docker.compose.project": c.project, "com.docker.compose.service": c.name }, "Created": 1 })
+            "Labels": { "com.docker.compose.project": c.project, "com.docker.compose.service": c.name,
+                "lamplighter.restart": c.restart }, "Created": 1 })
     };
     state.containers.iter().map(row).collect()
 }
@@ -264,7 +269,8 @@ fn of_one(
     };
     match (method, what) {
         ("GET", "json") => {
-            let body = json!({ "Id": c.id, "State": { "Status": c.state, "ExitCode": c.exit_code, "OOMKilled": c.oom },
+            let body = json!({ "Id": c.id, "State": { "Status": c.state, "ExitCode": c.exit_code, "OOMKilled": c.oom,
+                    "Health": { "Status": c.health } },
                 "Config": { "Tty": false, "Env": [env] }, "Created": "2026-11-21T04:49:50Z" });
             drop(locked);
             answer(stream, 200, &body.to_string())
@@ -295,6 +301,7 @@ fn of_one(
             let c = locked.containers.iter_mut().find(|c| c.id == id).unwrap();
             if act != "stop" {
                 c.state = "running";
+                c.health = if c.health.is_empty() { "" } else { "starting" };
                 locked.event(&id, &name, "start", &[]);
             }
             drop(locked);

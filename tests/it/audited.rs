@@ -449,6 +449,8 @@ fn every_route_that_changes_something_leaves_a_row() {
         "INSERT INTO containers (name, life, image, project, state, since, created_at, seen_at)
          VALUES ('web', '', 'shop:1', 'shop', 'exited', 1, 1, 1)",
     );
+    let changed = admin.patch("/api/containers/local/web", &json!({ "restart_unhealthy": "on" }));
+    story.changes("PATCH /api/containers/{server_id}/{name}", changed);
     for act in ["start", "stop", "restart"] {
         let started = admin.post(&format!("/api/containers/local/web/{act}"), &json!({}));
         let started = story.changes(&format!("POST /api/containers/{{server_id}}/{{name}}/{act}"), started);

@@ -633,6 +633,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
         "a Glances that never answers; threads are missed for a while; rounds of a minute under another clock",
     ),
     ("tests/it/sitewatch.rs", 1, "a web server that never answers"),
+    (
+        "tests/it/workloads.rs",
+        2,
+        "what was said before a rule is not counted; nothing is restarted in two lists",
+    ),
     ("tests/it/ssh.rs", 1, "children of other tests may be ending just now"),
     (
         "tests/lab/airgap.rs",

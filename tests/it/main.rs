@@ -74,4 +74,5 @@ mod tokens;
 mod upgrade;
 mod upstreams;
 mod users;
+mod workloads;
 mod zones;

@@ -38,13 +38,13 @@ fn talks(hundreds: u32) -> String {
     )
 }
 
-struct Lab {
-    house: House,
+pub struct Lab {
+    pub house: House,
     _hosts: Hosts,
 }
 
 /// Docker by root's login, Podman by a login that may open its socket through sudo only, with a password.
-fn lab() -> Lab {
+pub fn lab() -> Lab {
     let hosts = Hosts::fresh(&["h4", "h5"], None);
     println!("Docker {}", on("h4", DOCKER).trim());
     println!("Podman {}", on("h5", PODMAN).trim());

@@ -10,6 +10,7 @@ mod airgap;
 mod certwatch;
 mod channels;
 mod containers;
+mod workloads;
 mod debians;
 mod dns;
 mod domains;

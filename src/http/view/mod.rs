@@ -128,6 +128,7 @@ templates![
     "silences/_what.html",
     "backups/list.html",
     "containers/_narrow.html",
+    "containers/_older.html",
     "containers/_on_server.html",
     "containers/_row.html",
     "containers/list.html",

@@ -6,13 +6,12 @@ use super::choice::Choice;
 use super::engine::{Ask, Engine};
 use super::follow::{self, Followed, Skew};
 use super::model::{self, EngineId, Happened, Info, Inspected, Version, What};
-use super::observed::{self, CONTAINERS, EVERY_S, LOCAL};
-use super::queries::{self, EngineRow, Of};
+use super::observed::{self, CONTAINERS, Course, EVERY_S, LOCAL};
+use super::queries::{self, Container, EngineRow, Of};
 use super::relay;
 use super::settings;
 use super::state::{self, Told};
 use super::stats::{Counters, Usage};
-use super::words_alert::WordsAlert;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
@@ -82,7 +81,6 @@ struct Shared {
     app: Arc<App>,
     store: Store,
     observers: Observers,
-    words: WordsAlert,
 }
 
 /// A running session.
@@ -98,7 +96,6 @@ fn run(run: &ServiceRun) -> Result<()> {
         app: app.clone(),
         store: Store::new(app.metrics.clone()),
         observers: Observes::start_all(app, &CONTAINERS)?,
-        words: WordsAlert::default(),
     });
     let stop = Cancel::new();
     let fault: Arc<Mutex<Option<Error>>> = Arc::default();
@@ -115,7 +112,8 @@ fn run(run: &ServiceRun) -> Result<()> {
             tidied = Some(clock::mono());
             tidy(&shared)?;
         }
-        shared.words.look(app)?;
+        // So that rules end for what is gone, although nothing is observed any more.
+        shared.observers.publish(&[]);
         lock(&fault).clone().map_or(Ok(None), Err)
     });
     sessions.values().for_each(|session| session.cancel.cancel());
@@ -414,7 +412,7 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
         cpus: info.cpus,
         over: &over,
         fault: Mutex::default(),
-        running: Mutex::default(),
+        there: Mutex::default(),
     };
     let done = thread::scope(|scope| {
         let done = visit.look(scope);
@@ -437,20 +435,23 @@ struct Visit<'a> {
     over: &'a Cancel,
     /// Why.
     fault: Mutex<Option<Error>>,
-    /// Whose use is asked for: number, life, ends so far.
-    running: Mutex<Vec<(i64, EngineId, i64)>>,
+    /// What is there: of those that run the use is asked for.
+    there: Mutex<Vec<There>>,
 }
+
+/// A container, for who measures.
+type There = (i64, EngineId, Container);
 
 /// A log that is followed.
 struct Follower {
     life: EngineId,
     live: bool,
     cancel: Cancel,
-    state: Arc<Mutex<Course>>,
+    state: Arc<Mutex<Went>>,
 }
 
 /// How following a log went.
-enum Course {
+enum Went {
     Goes,
     Ended,
     Failed(Instant, Error),
@@ -558,8 +559,8 @@ impl<'a> Visit<'a> {
             }
         }
         let applied = state::apply(&self.shared.app, self.server, listed, news)?;
-        let running = applied.here.iter().filter(|(one, _)| one.state == "running");
-        *lock(&self.running) = running.map(|(one, c)| (c.id, one.life.clone(), c.restarts)).collect();
+        let there = applied.here.iter().map(|(one, c)| (c.id, one.life.clone(), c.clone()));
+        *lock(&self.there) = there.collect();
         Ok(applied)
     }
 
@@ -605,7 +606,7 @@ impl<'a> Visit<'a> {
             if here.contains_key(id) && !stays {
                 follower.cancel.cancel();
             }
-            let goes = matches!(*lock(&follower.state), Course::Goes);
+            let goes = matches!(*lock(&follower.state), Went::Goes);
             stays || goes
         });
         for (one, c) in applied.here.iter().filter(|(one, _)| choice.takes(one)) {
@@ -614,15 +615,15 @@ impl<'a> Visit<'a> {
                 let same = there.life == one.life;
                 match &*lock(&there.state) {
                     // The name's next life waits for the end of the one before.
-                    Course::Goes => continue,
-                    Course::Ended if same && !live && !there.live && !stirred.contains(&one.life) => continue,
-                    Course::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
+                    Went::Goes => continue,
+                    Went::Ended if same && !live && !there.live && !stirred.contains(&one.life) => continue,
+                    Went::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
                     _ => {}
                 }
             }
             let going = followers
                 .values()
-                .filter(|f| matches!(*lock(&f.state), Course::Goes))
+                .filter(|f| matches!(*lock(&f.state), Went::Goes))
                 .count();
             if going >= FOLLOWED_MAX {
                 break;
@@ -631,7 +632,7 @@ impl<'a> Visit<'a> {
                 life: one.life.clone(),
                 live,
                 cancel: Cancel::new(),
-                state: Arc::new(Mutex::new(Course::Goes)),
+                state: Arc::new(Mutex::new(Went::Goes)),
             };
             let (life, cancel, state) = (one.life.clone(), follower.cancel.clone(), follower.state.clone());
             let subject = c.subject();
@@ -654,8 +655,8 @@ impl<'a> Visit<'a> {
                     };
                     let done = follow::follow(&followed, &cancel);
                     *lock(&state) = match done {
-                        Ok(()) => Course::Ended,
-                        Err(e) => Course::Failed(clock::mono(), e),
+                        Ok(()) => Went::Ended,
+                        Err(e) => Went::Failed(clock::mono(), e),
                     };
                 })?;
             stirred.remove(&one.life);
@@ -663,7 +664,7 @@ impl<'a> Visit<'a> {
         }
         // The others wait for the end of who follows them.
         stirred.retain(|life| {
-            let mut going = followers.values().filter(|f| matches!(*lock(&f.state), Course::Goes));
+            let mut going = followers.values().filter(|f| matches!(*lock(&f.state), Went::Goes));
             going.any(|follower| follower.life == *life)
         });
         Ok(())
@@ -680,7 +681,10 @@ impl<'a> Visit<'a> {
     }
 
     fn measure_once(&self, before: &mut HashMap<i64, (EngineId, Counters, Instant)>) -> Result<()> {
-        let running = lock(&self.running).clone();
+        let (running, others): (Vec<There>, Vec<There>) = lock(&self.there)
+            .iter()
+            .cloned()
+            .partition(|(.., c)| c.state == "running");
         let over = AtomicBool::new(false);
         let fan_out = FanOut {
             name: "containers.stats",
@@ -702,25 +706,22 @@ impl<'a> Visit<'a> {
             }
         });
         let now = clock::now();
-        let mut usages: Vec<(i64, Usage, i64)> = Vec::with_capacity(running.len());
+        let mut usages: Vec<(i64, Usage, Course)> = Vec::with_capacity(running.len());
         let mut next = HashMap::with_capacity(running.len());
-        for ((id, life, restarts), answer) in running.into_iter().zip(answers) {
+        for ((id, life, c), answer) in running.into_iter().zip(answers) {
             let Some((counters, at)) = answer.flatten() else {
                 continue;
             };
             let then = before.get(&id).filter(|(of, ..)| *of == life);
             let seconds = then.map_or(0.0, |(_, _, then)| at.saturating_duration_since(*then).as_secs_f64());
-            usages.push((
-                id,
-                counters.since(then.map(|(_, counters, _)| counters), seconds),
-                restarts,
-            ));
+            let usage = counters.since(then.map(|(_, counters, _)| counters), seconds);
+            usages.push((id, usage, Course::of(&c, now)));
             next.insert(id, (life, counters, at));
         }
         *before = next;
         let seen: Vec<Observation> = usages
             .iter()
-            .map(|(id, usage, n)| observed::observe(*id, now, usage, *n))
+            .map(|(id, usage, course)| observed::observe(*id, now, usage, course))
             .collect();
         self.shared.store.add(&seen, |tx| {
             usages
@@ -728,6 +729,12 @@ impl<'a> Visit<'a> {
                 .try_for_each(|(id, usage, _)| queries::put_usage(tx, *id, now, usage))
         })?;
         self.shared.observers.publish(&seen);
+        // What does not run uses nothing, which ends what rules said of its use; it has no series of that time.
+        let idle = Usage::default();
+        let others = others
+            .iter()
+            .map(|(id, _, c)| observed::observe(*id, now, &idle, &Course::of(c, now)));
+        self.shared.observers.publish(&others.collect::<Vec<_>>());
         Ok(())
     }
 }
