@@ -130,6 +130,7 @@ pub const STATE: &[Step] = steps![
     "0067_actions.sql",
     "0068_admin.sql",
     "0069_projects.sql",
+    "0070_left_out.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -682,6 +682,10 @@ pub fn found_in(bytes: &[u8], secret: &str) -> Option<&'static str> {
     if percent != secret && (holds(&percent) || holds(&percent.to_lowercase())) {
         return Some("percent");
     }
+    let quoted = secret.replace('\'', r"'\''");
+    if quoted != secret && holds(&quoted) {
+        return Some("shell");
+    }
     None
 }
 

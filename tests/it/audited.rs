@@ -147,6 +147,15 @@ fn rotated_on_hosts(story: &Story, at: &str) {
     house.wait_for(begun["task_id"].as_i64().unwrap());
     story.execute("UPDATE secret_rotations SET state = 'open', value = x'00'");
     story.execute("UPDATE secret_rotation_hosts SET step = 'failed'");
+    let left = story.changes(
+        "POST /api/secrets/{id}/rotation/leave-out",
+        admin.post(&format!("{at}/rotation/leave-out"), &json!({ "server_id": host })),
+    );
+    assert_eq!(left["hosts"][0]["left_out"], true, "{left}");
+    let other = json!({ "server_id": 9_999 });
+    admin
+        .post(&format!("{at}/rotation/leave-out"), &other)
+        .fails(404, "not_found");
     story.changes(
         "DELETE /api/secrets/{id}/rotation",
         admin.delete(&format!("{at}/rotation")),

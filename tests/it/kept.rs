@@ -88,6 +88,40 @@ fn sixty_values_go_in_and_none_is_seen_anywhere() {
     ] {
         told += &admin.get(path).text();
     }
+    // Referred to, rotated where it is referred to, leased.
+    let me = json!({ "password": house.password });
+    admin.post("/api/me/confirm", &me).is(204);
+    let wide = json!({ "scope": ["servers"], "lessees": [format!("user:{ADMIN}")] });
+    told += &admin.patch("/api/secrets/1", &wide).text();
+    let mut web = server("web-1", 9);
+    web["password"] = json!({ "secret_id": 1 });
+    told += &admin.post("/api/servers", &web).text();
+    let next = json!({ "value": secret("rotated where it is used") });
+    let rotated = admin.post("/api/secrets/1/rotate", &next);
+    rotated.is(200);
+    told += &rotated.text();
+    let apply = admin.post("/api/secrets/1/rotate-apply", &json!({}));
+    let task = house.wait_for(apply.is(202)["task_id"].as_i64().unwrap());
+    told += &task.to_string();
+    told += &admin.get(&format!("/api/tasks/{}/log.txt", task["id"])).text();
+    let ttl = json!({ "ttl_seconds": 60 });
+    let given = admin.post("/api/secrets/1/lease", &ttl).is(201);
+    assert_eq!(given["value"], next["value"]);
+    for path in [
+        "/api/leases",
+        "/api/secrets/1/leases",
+        "/api/secrets/1/uses",
+        "/api/secrets/1/rotation",
+    ] {
+        let answer = admin.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        told += &answer.text();
+    }
+    for path in ["/leases", "/leases/1", "/secrets/1", "/servers/1", "/servers/1/edit"] {
+        let page = browser.get(path);
+        assert_eq!(page.status, 200, "{path}");
+        told += &page.text();
+    }
     assert!(canaries.len() >= 60);
     for canary in &canaries {
         assert_eq!(found_in(told.as_bytes(), canary), None, "an answer shows {canary}");
@@ -492,4 +526,121 @@ fn a_thousand_secrets_and_ten_thousand_leases_are_a_quick_page_and_a_quick_end()
             "{path}"
         );
     }
+}
+
+/// By the clock, within its hours; and when a copy of it comes back.
+#[test]
+fn another_value_comes_by_the_clock_and_when_a_leased_copy_ends() {
+    let house = House::new();
+    let admin = house.admin();
+    let due = |name: &str, hours: &str| {
+        let body = json!({ "name": name, "type": "token", "generate": "words", "plan": "rotate",
+            "rotation_interval_s": 3_600, "hours": hours });
+        keep(&house, body)
+    };
+    // Now is never within the hours that begin twelve hours from now.
+    let minute = clock::now().rem_euclid(DAY) / 60_000;
+    let at = |minute: i64| format!("{:02}:{:02}", minute.rem_euclid(1_440) / 60, minute.rem_euclid(60));
+    let others = format!("{}-{}", at(minute + 700), at(minute + 760));
+    let ((_, now), (_, later)) = (due("now", ""), due("later", &others));
+    let leased = json!({ "name": "leased", "type": "token", "generate": "words", "lease_rotates": true,
+        "lessees": [format!("user:{ADMIN}")] });
+    let (_, leased) = keep(&house, leased);
+    let ttl = json!({ "ttl_seconds": 1 });
+    let given = admin.post(&format!("{leased}/lease"), &ttl).is(201);
+    house.canary(given["value"].as_str().unwrap());
+    let old = "UPDATE secret_versions SET made_at = made_at - 7200000 WHERE secret_id < 3";
+    assert_eq!(house.database("lamplighter.db").execute(old, []).unwrap(), 2);
+    let version = |at: &str| admin.get(at).is(200)["version"].as_i64().unwrap();
+    eventually("another value by the clock", || {
+        Some(()).filter(|()| version(&now) == 2)
+    });
+    eventually("another value after the lease", || {
+        Some(()).filter(|()| version(&leased) == 2)
+    });
+    assert_eq!(version(&later), 1, "not within its hours");
+    assert_ne!(reveal(&house, &leased)["value"], given["value"]);
+}
+
+/// Nobody can end it there from here any more: it ends here, and says what is left there.
+#[test]
+fn a_lease_whose_server_was_deleted_ends_with_a_note() {
+    let house = House::new();
+    let admin = house.admin();
+    keep(
+        &house,
+        json!({ "name": "shell", "type": "password", "generate": "words" }),
+    );
+    let gone = admin.post("/api/servers", &server("gone", 9)).is(201)["id"].clone();
+    for (kind, account, key) in [("account", "ll-abcdef", ""), ("key", "ops", "ssh-ed25519 AAAAleased")] {
+        house
+            .database("lamplighter.db")
+            .execute(
+                "INSERT INTO leases (secret_id, kind, state, holder, via, version, server_id, account, public_key, issued_at,
+                   expires_at, max_at) VALUES (1, ?1, 'active', 'anna', 'token 1', 1, ?2, ?3, ?4, 0, ?5, ?5)",
+                rusqlite::params![kind, gone.as_i64(), account, key, clock::now() + DAY],
+            )
+            .unwrap();
+    }
+    admin.delete("/api/secrets/1").fails(409, "secret_used");
+    admin.delete(&format!("/api/servers/{gone}")).is(204);
+    admin.delete("/api/secrets/1/leases").is(204);
+    let said = |lease: i64| {
+        eventually("it is at its end", || {
+            let now = admin.get(&format!("/api/leases/{lease}")).is(200);
+            Some(now["message"].as_str().unwrap().to_string()).filter(|_| now["state"] == "ended")
+        })
+    };
+    let (account, key) = (said(1), said(2));
+    assert!(account.contains("userdel -r ll-abcdef"), "{account}");
+    assert!(key.contains("ssh-ed25519 AAAAleased") && key.contains("ops"), "{key}");
+    // It was told once, and nothing stays red.
+    eventually("the alerts are over", || {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE state = 'resolved') FROM alerts WHERE kind = 'lease.stuck'";
+        let db = house.database("lamplighter.db");
+        let all: (i64, i64) = db.query_row(sql, [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        Some(()).filter(|()| all == (2, 2))
+    });
+    admin.delete("/api/secrets/1").is(204);
+}
+
+/// In the form of a server the secret it has is chosen, stays when the form is sent, and can be taken away.
+#[test]
+fn a_form_shows_what_a_server_refers_to_and_can_take_it_away() {
+    let house = House::new();
+    let admin = house.admin();
+    let body = json!({ "name": "login", "type": "password", "generate": "words", "scope": ["servers"] });
+    let (id, _) = keep(&house, body);
+    let mut web = server("web-1", 9);
+    web["password"] = json!({ "secret_id": id });
+    admin.post("/api/servers", &web).is(201);
+    let mut browser = house.browser_of_admin();
+    let form = browser.get("/servers/1/edit");
+    assert!(
+        form.body.contains(&format!("<option value=\"{id}\" selected>login")),
+        "{}",
+        form.body
+    );
+    let number = id.to_string();
+    let refers = || admin.get("/api/servers/1").is(200)["secret_ids"].clone();
+    let stays = [("name", "web-2"), ("password_secret_id", &*number), ("password", "")];
+    assert_eq!(browser.post("/servers/1", &stays).status, 303);
+    assert_eq!(refers(), json!({ "password": id }));
+    let own = house.canary("a-value-typed-instead");
+    let typed = [("name", "web-2"), ("password_secret_id", ""), ("password", &*own)];
+    assert_eq!(browser.post("/servers/1", &typed).status, 303);
+    assert_eq!(refers(), json!({}));
+    assert_eq!(admin.get("/api/servers/1").is(200)["name"], "web-2");
+    let fields = [
+        ("name", "login"),
+        ("lease_max_min", "90"),
+        ("lease_rotates", "true"),
+        ("rotation_days", ""),
+    ];
+    assert_eq!(browser.post("/secrets/1", &fields).status, 303);
+    let seen = admin.get("/api/secrets/1").is(200);
+    assert_eq!(
+        (&seen["lease_max_s"], &seen["lease_rotates"]),
+        (&json!(5_400), &json!(true))
+    );
 }

@@ -79,6 +79,7 @@ fn the_search_finds_a_secret_in_every_form() {
     ] {
         assert_eq!(found_in(form.as_bytes(), secret).unwrap_or_default(), name, "{form}");
     }
+    assert_eq!(found_in(br"PASSWORD='it'\''s mine'", "it's mine"), Some("shell"));
 }
 
 #[test]

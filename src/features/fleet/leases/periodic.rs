@@ -5,7 +5,7 @@ use crate::access::Allowed;
 use crate::access::right::{Edit, Secrets};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, MINUTE, Ms};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::Result;
 use crate::base::id::Id;
 use crate::base::process::Cancel;
 use crate::features::fleet::rotations;
@@ -75,27 +75,32 @@ fn end_all(app: &App, cancel: &Cancel, now: Ms) -> Result<()> {
 }
 
 fn end_one(app: &App, lease: &Lease, cancel: &Cancel) -> Result<()> {
-    let is_gone = lease.server_name.is_empty();
-    let ended = match is_gone {
-        true => {
-            let say = "The server was deleted here before the lease could be ended there.";
-            Err(Error::new(Kind::Conflict, "server_gone", say))
-        }
-        false => host::end(app, lease, cancel),
+    let left = lease.server_name.is_empty().then(|| left_there(lease));
+    let ended = match &left {
+        Some(_) => Ok(()),
+        None => host::end(app, lease, cancel),
     };
     let now = clock::now();
     app.db.write(|tx| {
         let Some(mut lease) = queries::get(tx, lease.id)?.filter(Lease::is_open) else {
             return Ok(());
         };
+        lease.say.clear();
         match &ended {
             Ok(()) => {
-                queries::set_state(tx, lease.id, "ended", Some(now), "")?;
+                if let Some(left) = &left {
+                    lease.say.clone_from(left);
+                    // Nobody can do it from here any more; it is told once.
+                    if lease.told == 0 {
+                        super::emit(app, tx, events::STUCK, &lease)?;
+                    }
+                }
+                queries::set_state(tx, lease.id, "ended", Some(now), &lease.say)?;
                 super::emit(app, tx, events::ENDED, &lease)
             }
             Err(e) if e.code == "cancelled" => Ok(()),
             Err(e) => {
-                let tells = lease.told == 0 && (lease.tries >= 1 || is_gone);
+                let tells = lease.told == 0 && lease.tries >= 1;
                 let pause = ((MINUTE / 12) << lease.tries.min(10)).min(PAUSE_MAX);
                 lease.say = e.say.clone();
                 queries::set_tried(tx, lease.id, now + pause, i64::from(tells || lease.told > 0), &e.say)?;
@@ -106,4 +111,17 @@ fn end_one(app: &App, lease: &Lease, cancel: &Cancel) -> Result<()> {
             }
         }
     })
+}
+
+/// Of a lease whose server was deleted here: what may still be on that machine.
+fn left_there(lease: &Lease) -> String {
+    let account = &lease.account;
+    let what = match lease.kind.as_str() {
+        "account" => format!("the account {account} may still be on it; take it away there: userdel -r {account}"),
+        _ => format!(
+            "this key may still open {account} on it; take it out of authorized_keys there: {}",
+            lease.public_key
+        ),
+    };
+    format!("The server was deleted here before this lease had ended on it: {what}")
 }

@@ -267,22 +267,23 @@ impl Account<'_> {
             if done.sudo == crate::ssh::Sudo::Password {
                 return Ok(());
             }
-            return self.check_shadow(with);
+            return self.check_shadow(with, with);
         }
         let done = self
             .app
             .ssh
             .prove(&self.login(with)?, &job(false), self.cancel, &mut quiet);
         match self.connection.record_host_key_change(self.app, self.cancel, done) {
-            Err(e) if e.code == "ssh_password_off" && !self.is_login() => self.check_shadow(with),
+            Err(e) if e.code == "ssh_password_off" && !self.is_login() => self.check_shadow(with, with),
             done => done.map(drop),
         }
     }
 
-    fn check_shadow(&self, with: &Credential) -> Result<()> {
+    /// Compares the value with what the host has, by the login with the other one.
+    fn check_shadow(&self, with: &Credential, by: &Credential) -> Result<()> {
         let value = with.value.reveal_text_for("comparing it on the host");
         let values = [("ACCOUNT", &*self.name), ("VALUE", value)];
-        match self.run(&self.own_login(with), &values, CHECK_PASSWORD, true)? {
+        match self.run(&self.own_login(by), &values, CHECK_PASSWORD, true)? {
             (0, _) => Ok(()),
             (1, _) => Err(self.error(
                 "not_this_password",
@@ -314,13 +315,29 @@ impl Account<'_> {
         }
     }
 
-    /// Takes the old value away, where it is not gone by itself, and shows once more that the new one is good.
+    /// Takes the old value away, where it is not gone by itself, and shows once more that the new one is good and that
+    /// the old one is not. A password is compared on the host: a login that fails counts against the account.
     pub fn retire(&self) -> Result<()> {
-        if !self.is_key || self.old.public_key == self.new.public_key {
+        if !self.is_key {
+            return self.refused(self.check_shadow(self.old, self.new));
+        }
+        if self.old.public_key == self.new.public_key {
             return Ok(());
         }
         self.keys(self.new, ("", "", &self.old.public_key))?;
-        self.try_it(self.new)
+        self.try_it(self.new)?;
+        self.refused(self.try_it(self.old))
+    }
+
+    fn refused(&self, old: Result<()>) -> Result<()> {
+        match old {
+            Err(e) if is_refusal(&e) => Ok(()),
+            Err(e) => Err(e),
+            Ok(()) => Err(self.error(
+                "old_still_good",
+                "The new value is good on {server}, but the old one still lets in as {account}, too: something else there has it (another file of keys, a directory). Take it away there, then go on.",
+            )),
+        }
     }
 }
 

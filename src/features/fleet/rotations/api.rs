@@ -23,6 +23,14 @@ pub const ROUTES: &[Route] = &[
         .starts_task(),
     route(Get, "/api/secrets/{id}/rotation", may(Read, Secrets), show).gives::<View>(),
     route(Delete, "/api/secrets/{id}/rotation", may(Edit, Secrets), drop_it).gives_nothing(),
+    route(
+        Post,
+        "/api/secrets/{id}/rotation/leave-out",
+        may(Edit, Secrets),
+        leave_out,
+    )
+    .takes(LEAVE_OUT)
+    .gives::<View>(),
 ];
 
 /// Parameters of a rotation.
@@ -39,6 +47,13 @@ pub const APPLY: &[Param] = &[
     ),
 ];
 
+/// Parameters of leaving a host out.
+pub const LEAVE_OUT: &[Param] = &[param::link(
+    "server_id",
+    "The server that the open rotation goes on without. What is good there is for people to see to.",
+)
+.required()];
+
 described! {
     /// An account on a host.
     struct HostView<'a> {
@@ -52,6 +67,8 @@ described! {
         /// Of what went wrong.
         code: &'a str,
         message: &'a str,
+        /// The rotation goes on without it.
+        left_out: bool,
         at: String,
     }
 
@@ -77,6 +94,7 @@ fn view<'a>(r: &'a Rotation, hosts: &'a [Host]) -> View<'a> {
         good: h.good.name(),
         code: &h.code,
         message: &h.say,
+        left_out: h.left_out,
         at: rfc3339(h.at),
     };
     View {
@@ -136,6 +154,43 @@ pub fn start(ctx: &Ctx, mut input: Input) -> Result<Id<Task>> {
             &data,
         )?;
         Ok(task)
+    })
+}
+
+fn leave_out(ctx: &Ctx) -> Result<Reply> {
+    leave(ctx, ctx.input()?)?;
+    show(ctx)
+}
+
+/// The open rotation goes on without a server. What it comes to then is found out by the clock. Error: `not_found`, also
+/// for a server that is at its end.
+pub fn leave(ctx: &Ctx, mut input: Input) -> Result<()> {
+    let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Edit, Secrets)?);
+    let server = input.link::<id::Server>("server_id").flatten();
+    if server.is_none() && !input.has_error("server_id") {
+        input.wrong("server_id", "required", "Say which server.");
+    }
+    input.finish(&[])?;
+    let Some(server) = server else { return Ok(()) };
+    ctx.app.db.write(|tx| {
+        let secret = secrets::get(tx, id)?;
+        let open = queries::open(tx, id)?.ok_or_else(|| Error::not_found("rotation"))?;
+        if !queries::leave_out(tx, open.id, server, true)? {
+            return Err(Error::not_found("server that this rotation still works on"));
+        }
+        let hosts = queries::hosts(tx, open.id)?;
+        let mut left = hosts.iter().filter(|h| h.server == server);
+        let data = left.next().map(|h| {
+            serde_json::json!({ "server": h.name, "account": h.account, "step": h.step.name(), "good": h.good.name() })
+        });
+        audit::append(
+            tx,
+            &ctx.app.vault,
+            by,
+            "secret.rotation_leave_out",
+            &secrets::object(&secret),
+            &data.unwrap_or_default(),
+        )
     })
 }
 

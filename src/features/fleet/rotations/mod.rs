@@ -110,5 +110,7 @@ struct Host {
     say: String,
     /// Not by itself before this.
     next_try: Ms,
+    /// The rotation goes on without it.
+    left_out: bool,
     at: Ms,
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 pub const ROUTES: &[Route] = &[
     route(Post, "/secrets/{id}/apply", may(Edit, Secrets), apply),
     route(Post, "/secrets/{id}/give-up", may(Edit, Secrets), give_up),
+    route(Post, "/secrets/{id}/leave-out", may(Edit, Secrets), leave_out),
 ];
 
 /// See [`Panel`]; shown by `rotations/_panel.html`.
@@ -40,6 +41,7 @@ struct HostRow {
     good: &'static str,
     lamp: &'static str,
     say: String,
+    left_out: bool,
     at: Ms,
 }
 
@@ -49,6 +51,7 @@ fn row(h: Host) -> HostRow {
         name: h.name,
         account: h.account,
         lamp: match (h.good, h.step) {
+            _ if h.left_out => "unlit",
             (Good::Unknown, _) => "dark",
             (_, super::Step::Done | super::Step::Proved) => "lit",
             (_, super::Step::Waiting) => "unlit",
@@ -57,6 +60,7 @@ fn row(h: Host) -> HostRow {
         step: h.step.name(),
         good: h.good.name(),
         say: h.say,
+        left_out: h.left_out,
         at: h.at,
     }
 }
@@ -111,6 +115,15 @@ fn apply(ctx: &Ctx) -> Result<Reply> {
     draft.insert("server_ids".into(), servers.into());
     let task = api::start(ctx, Input::of(api::APPLY, draft))?;
     Ok(Reply::see_other(format!("/tasks/{task}")))
+}
+
+fn leave_out(ctx: &Ctx) -> Result<Reply> {
+    let form = ctx.request.form()?;
+    let named = form.into_iter().filter(|(name, _)| name == "server_id");
+    let draft: Map<String, Value> = named.map(|(name, value)| (name, value.into())).collect();
+    api::leave(ctx, Input::of(api::LEAVE_OUT, draft))?;
+    let id: Id<id::Secret> = ctx.id(0, "secret")?;
+    Ok(Reply::see_other(format!("/secrets/{id}")))
 }
 
 fn give_up(ctx: &Ctx) -> Result<Reply> {

@@ -111,6 +111,10 @@ pub fn begin(
             let named = (server.id.get(), &*server.fields.name);
             queries::add_host(tx, open.id, before + n, named, account, clock::now())?;
         }
+        // Whoever is named again is wanted again.
+        for (server, _) in named {
+            queries::leave_out(tx, open.id, Id::new(*server), false)?;
+        }
         return Ok(open);
     }
     let hosts = hosts(app, tx, secret, named)?;
@@ -138,6 +142,7 @@ pub fn locks(conn: &Conn, secret: i64) -> Result<Vec<Resource>> {
     let mut all: Vec<i64> = match queries::open(conn, secret)? {
         Some(open) => queries::hosts(conn, open.id)?
             .into_iter()
+            .filter(|h| !h.left_out)
             .map(|h| h.server.get())
             .collect(),
         None => {

@@ -39,6 +39,7 @@ pub fn hosts_before(conn: &Conn, secret: Id<id::Secret>) -> Result<Vec<(i64, Str
     let mut statement = conn.prepare_cached(
         "SELECT h.server_id, h.account FROM secret_rotation_hosts h JOIN servers s ON s.id = h.server_id
          WHERE h.rotation_id = (SELECT max(id) FROM secret_rotations WHERE secret_id = ?1 AND state = 'done')
+           AND h.left_out = 0
          ORDER BY h.place",
     )?;
     let rows = statement.query_map([secret.get()], |r| Ok((r.get(0)?, r.get(1)?)))?;
@@ -51,8 +52,9 @@ pub fn untidy(conn: &Conn, now: Ms) -> Result<Vec<Id<id::Secret>>> {
     let mut statement = conn.prepare_cached(
         "SELECT r.secret_id FROM secret_rotations r WHERE r.state = 'open' AND (
            EXISTS (SELECT 1 FROM secret_rotation_hosts h WHERE h.rotation_id = r.id AND h.next_try <= ?1
-             AND (h.step IN ('setting', 'proved') OR h.good = 'unknown'))
-           OR NOT EXISTS (SELECT 1 FROM secret_rotation_hosts h WHERE h.rotation_id = r.id AND h.step <> 'done')
+             AND h.left_out = 0 AND (h.step IN ('setting', 'proved') OR h.good = 'unknown'))
+           OR NOT EXISTS (SELECT 1 FROM secret_rotation_hosts h WHERE h.rotation_id = r.id AND h.step <> 'done'
+             AND h.left_out = 0)
            OR NOT EXISTS (SELECT 1 FROM secret_rotation_hosts h WHERE h.rotation_id = r.id AND h.good <> 'old'))",
     )?;
     let rows = statement.query_map([now], |r| Ok(Id::new(r.get(0)?)))?;
@@ -107,7 +109,7 @@ pub fn add_host(conn: &Conn, rotation: i64, place: usize, server: (i64, &str), a
 /// Hosts of a rotation in their order; those whose server is gone are not there any more.
 pub fn hosts(conn: &Conn, rotation: i64) -> Result<Vec<Host>> {
     let mut statement = conn.prepare_cached(
-        "SELECT h.server_id, h.server_name, h.account, h.step, h.good, h.code, h.say, h.next_try, h.at
+        "SELECT h.server_id, h.server_name, h.account, h.step, h.good, h.code, h.say, h.next_try, h.at, h.left_out
          FROM secret_rotation_hosts h JOIN servers s ON s.id = h.server_id WHERE h.rotation_id = ?1 ORDER BY h.place",
     )?;
     let rows = statement.query_map([rotation], |r| {
@@ -121,9 +123,20 @@ pub fn hosts(conn: &Conn, rotation: i64) -> Result<Vec<Host>> {
             say: r.get(6)?,
             next_try: r.get(7)?,
             at: r.get(8)?,
+            left_out: r.get(9)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Leaves this server out, or takes it in again; is there one that is not at its end?
+pub fn leave_out(conn: &Conn, rotation: i64, server: Id<id::Server>, left_out: bool) -> Result<bool> {
+    let n = conn.execute(
+        "UPDATE secret_rotation_hosts SET left_out = ?3, next_try = 0
+         WHERE rotation_id = ?1 AND server_id = ?2 AND step <> 'done'",
+        params![rotation, server.get(), left_out],
+    )?;
+    Ok(n > 0)
 }
 
 pub fn set_host(conn: &Conn, rotation: i64, h: &Host) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{Good, Host, Rotation, Step, plan};
 use crate::access::Allowed;
 use crate::access::right::{Edit, Secrets, may};
 use crate::app::App;
-use crate::base::clock::{self, MINUTE, Ms};
+use crate::base::clock::{self, MINUTE, Ms, SECOND};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::process::Cancel;
@@ -72,6 +72,8 @@ const BY_CLOCK: ByClock = ByClock {
 const WIDTH: usize = 8;
 /// A host that refuses both values is asked again after this: its faillock counts our tries.
 const REFUSED_PAUSE: Ms = 20 * MINUTE;
+/// One that does not answer is asked again the more seldom the longer it takes, between these.
+const SILENT_PAUSE: (Ms, Ms) = (5 * SECOND, 10 * MINUTE);
 
 fn by() -> Allowed<'static, Edit, Secrets> {
     Allowed::by_daemon()
@@ -172,6 +174,7 @@ impl Work<'_> {
     fn all(&self, forward: bool) -> Result<u32> {
         let hosts = self.app.db.read(|conn| queries::hosts(conn, self.rotation.id))?;
         let wanted = |h: &Host| match forward {
+            _ if h.left_out => false,
             true => h.step != Step::Done,
             false => matches!(h.step, Step::Setting | Step::Proved) || h.good == Good::Unknown,
         };
@@ -231,9 +234,11 @@ impl Work<'_> {
         let done = self.steps(&mut host, forward);
         if let Err(e) = &done {
             (host.code, host.say) = (e.code.into(), e.say.clone());
-            if host.good == Good::Unknown {
-                host.next_try = clock::now() + REFUSED_PAUSE;
-            }
+            let now = clock::now();
+            host.next_try = match host.good {
+                Good::Unknown => now + REFUSED_PAUSE,
+                _ => now + ((now - self.rotation.made_at) / 4).clamp(SILENT_PAUSE.0, SILENT_PAUSE.1),
+            };
             let (step, good) = (host.step, host.good);
             self.keep(&mut host, step, good)?;
             self.log.line(
@@ -270,7 +275,7 @@ impl Work<'_> {
             account.retire()?;
             self.keep(host, Step::Done, Good::New)?;
             self.app.ssh.forget(host.server.get());
-            self.say(host, "the new one is proved, the old one is gone.");
+            self.say(host, "the new one is proved, the old one is gone and refused.");
             return Ok(true);
         }
         Ok(false)
@@ -336,8 +341,11 @@ impl Work<'_> {
     /// After the hosts: the new value is the secret's, or nothing came of it, or it stays open.
     fn end(&self, tx: &Tx, secret: &Secret, failed: Option<&Error>) -> Result<()> {
         let hosts = queries::hosts(tx, self.rotation.id)?;
-        let is = |test: &dyn Fn(&Host) -> bool| hosts.iter().all(test);
-        if is(&|h| h.step == Step::Done) {
+        let is_untouched = |h: &Host| h.good == Good::Old && matches!(h.step, Step::Waiting | Step::Failed);
+        // One that was left out may have the new value: then that is not forgotten.
+        if !hosts.is_empty() && hosts.iter().all(is_untouched) {
+            queries::close(tx, self.rotation.id, "dropped", clock::now())?;
+        } else if hosts.iter().all(|h| h.step == Step::Done || h.left_out) {
             let origin = if self.rotation.origin == "given" {
                 "given"
             } else {
@@ -356,9 +364,6 @@ impl Work<'_> {
             }
             return secrets::set_value(self.app, tx, secret.id, &value, by());
         }
-        if is(&|h| h.good == Good::Old && matches!(h.step, Step::Waiting | Step::Failed)) {
-            queries::close(tx, self.rotation.id, "dropped", clock::now())?;
-        }
         let Some(e) = failed else { return Ok(()) };
         if e.code == "cancelled" {
             return Ok(());
@@ -375,7 +380,7 @@ impl Work<'_> {
 
 fn both_refused(host: &Host) -> Error {
     let say = format!(
-        "{} refuses the old and the new one for {}. Both are kept; it is tried again every {} minutes. Get in by another way and set one of them.",
+        "{} refuses the old and the new one for {}. Both are kept; it is tried again every {} minutes. Get in by another way and set one of them, or leave the server out.",
         host.name,
         host.account,
         REFUSED_PAUSE / MINUTE

@@ -64,6 +64,9 @@ struct Row {
     lease_kind: &'static str,
     lease_servers: Vec<i64>,
     lease_account: String,
+    /// Longest lease in minutes.
+    lease_max_min: i64,
+    lease_rotates: bool,
     /// Number of places that have it.
     used: i64,
 }
@@ -94,6 +97,8 @@ fn row(s: Secret, used: i64, now: Ms) -> Row {
         lease_kind: s.fields.lease_kind,
         lease_servers: s.fields.lease_servers,
         lease_account: s.fields.lease_account,
+        lease_max_min: s.fields.lease_max_s / 60,
+        lease_rotates: s.fields.lease_rotates,
         used,
         expires_at: s.fields.expires_at,
         rotated_at: s.rotated_at,
@@ -233,6 +238,10 @@ fn draft(form: &[(String, String)], params: &'static [Param], clears: &[&str]) -
                     Err(_) => json!(value),
                 };
                 draft.insert("rotation_interval_s".into(), seconds);
+            }
+            "lease_max_min" => {
+                let seconds = value.parse::<i64>().map(|n| n.saturating_mul(60));
+                draft.insert("lease_max_s".into(), seconds.map_or(json!(value), Value::from));
             }
             name if value.is_empty() && !clears.contains(&name) => {}
             name => drop(draft.insert(name.into(), json!(value))),

@@ -3,6 +3,7 @@
 use crate::access::Place;
 use crate::access::right::{Edit, Read, Run, Secrets, Servers, may};
 use crate::base::error::{Error, Kind, Result};
+use crate::base::id::Id;
 use crate::features::fleet::servers::model::{self, Fields};
 use crate::features::fleet::servers::{self, Server, api, tasks};
 use crate::features::house::secrets;
@@ -12,7 +13,7 @@ use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::http::view::Errors;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The form as typed or as stored. Secrets never come back.
 #[derive(Default, Serialize)]
@@ -21,6 +22,8 @@ struct Form {
     /// Name before editing.
     was: String,
     has: Stored,
+    /// Fields that refer to a secret, and its number.
+    refs: BTreeMap<&'static str, i64>,
     values: HashMap<String, String>,
 }
 
@@ -86,19 +89,31 @@ fn form_of(s: &Server) -> Form {
             glances_password: s.has.glances_password,
             glances_token: s.has.glances_token,
         },
+        refs: s.secret_ids(),
         values: values(&s.fields),
     }
 }
 
-/// Secrets that servers may use, for who may see their names: password or key, number, name.
-fn offered(ctx: &Ctx) -> Result<Vec<(&'static str, i64, String)>> {
+/// Secrets that servers may use and those it refers to now, for who may see their names: password or key, number, name.
+fn offered(ctx: &Ctx, form: &Form) -> Result<Vec<(&'static str, i64, String)>> {
     if !ctx.actor()?.has(may(Read, Secrets), &Place::Everywhere) {
         return Ok(Vec::new());
     }
-    let (all, _) = (ctx.app.db).read(|conn| secrets::list(conn, "", "", SECRETS_OFFERED, 0))?;
-    let usable = all
-        .into_iter()
-        .filter(|s| s.fields.scope.iter().any(|word| word == "servers"));
+    let only = form.id.map(|id| format!("server:{id}"));
+    let is_usable = |s: &secrets::Secret| {
+        let mut scope = s.fields.scope.iter();
+        scope.any(|word| word == "servers" || Some(word) == only.as_ref())
+    };
+    let usable = ctx.app.db.read(|conn| {
+        let (mut all, _) = secrets::list(conn, "", "", SECRETS_OFFERED, 0)?;
+        all.retain(|s| is_usable(s) || form.refs.values().any(|id| *id == s.id.get()));
+        for id in form.refs.values() {
+            if !all.iter().any(|s| s.id.get() == *id) {
+                all.push(secrets::get(conn, Id::new(*id))?);
+            }
+        }
+        Ok(all.into_iter())
+    })?;
     let row = |s: secrets::Secret| {
         let field = if s.fields.kind == "private_key" {
             "ssh_key"
@@ -117,7 +132,7 @@ fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
     page::show(
         ctx,
         "servers/form.html",
-        serde_json::json!({ "form": form, "errors": errors, "secrets": offered(ctx)? }),
+        serde_json::json!({ "secrets": offered(ctx, &form)?, "form": form, "errors": errors }),
     )
 }
 
@@ -131,21 +146,37 @@ pub fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(ctx, form_of(&server), Errors::default())
 }
 
-/// The form as API input: lists split at commas and spaces, empty secrets left out.
-fn input(pairs: &[(String, String)]) -> Input {
+/// The form as API input: lists split at commas and spaces, empty secrets left out. `refs`: what refers to a secret now.
+fn input(pairs: &[(String, String)], refs: &BTreeMap<&'static str, i64>) -> Input {
     let mut object = serde_json::Map::new();
+    let chosen = |field: &str| {
+        let select = pairs
+            .iter()
+            .find(|(name, _)| name.strip_suffix("_secret_id") == Some(field));
+        select.and_then(|(_, value)| value.parse::<i64>().ok())
+    };
+    let stays = |field: &str| refs.get(field).is_some_and(|now| chosen(field) == Some(*now));
     for (name, value) in pairs {
         let value = match name.as_str() {
             "csrf" | "then" => continue,
             reference if reference.ends_with("_secret_id") => {
-                if let Ok(number) = value.parse::<i64>() {
-                    let field = reference.trim_end_matches("_secret_id");
-                    object.insert(field.into(), serde_json::json!({ "secret_id": number }));
+                let field = reference.trim_end_matches("_secret_id");
+                match (value.parse::<i64>().ok(), refs.get(field).copied()) {
+                    (Some(number), Some(now)) if number == now => {}
+                    (Some(number), _) => drop(object.insert(field.into(), serde_json::json!({ "secret_id": number }))),
+                    // Taken away, unless something is typed instead.
+                    (None, Some(_)) if !object.contains_key(field) => {
+                        object.insert(field.into(), serde_json::Value::Null);
+                        if field == "ssh_key" {
+                            object.insert("ssh_key_passphrase".into(), serde_json::Value::Null);
+                        }
+                    }
+                    (None, _) => {}
                 }
                 continue;
             }
-            // What was typed is nothing beside a secret that was chosen.
-            secret if object.get(secret).is_some_and(|v| v.is_object()) => continue,
+            // What was typed is nothing beside a secret that was chosen, or that stays.
+            secret if object.get(secret).is_some_and(|v| v.is_object()) || stays(secret) => continue,
             secret if SECRET_FIELDS.contains(&secret) && value.is_empty() => continue,
             "tags" | "public_ips" => value.split([',', ' ']).filter(|t| !t.is_empty()).collect(),
             _ => serde_json::Value::from(value.as_str()),
@@ -172,7 +203,7 @@ pub fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let by = ctx.allowed(Edit, Servers)?;
     let fresh = ctx.app.db.read(servers::fresh)?;
-    let mut draft = input(&pairs);
+    let mut draft = input(&pairs, &BTreeMap::new());
     let added = api::refer(ctx.app, &mut draft, None).and_then(|refs| {
         let mut valid = model::read(draft, fresh, None)?;
         valid.refs = refs;
@@ -195,10 +226,11 @@ pub fn create(ctx: &Ctx) -> Result<Reply> {
 pub fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let pairs = ctx.request.form()?;
+    let refs = ctx.app.db.read(|conn| servers::get(conn, id))?.secret_ids();
     match api::save(
         ctx.app,
         id,
-        input(&pairs),
+        input(&pairs, &refs),
         |server| server.fields.clone(),
         ctx.allowed(Edit, Servers)?,
     ) {
