@@ -199,13 +199,17 @@ fn drop_it(ctx: &Ctx) -> Result<Reply> {
     Ok(Reply::status(204))
 }
 
+/// May it have the new value? Then the rotation is not dropped.
+pub fn is_touched(h: &Host) -> bool {
+    h.good != super::Good::Old || h.step == super::Step::Setting
+}
+
 /// Drops the open rotation, where no host has its value. Errors: `not_found`, `rotation_under_way`.
 pub fn give_up(ctx: &Ctx) -> Result<()> {
     let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Edit, Secrets)?);
     ctx.app.db.write(|tx| {
         let secret = secrets::get(tx, id)?;
         let open = queries::open(tx, id)?.ok_or_else(|| Error::not_found("rotation"))?;
-        let is_touched = |h: &Host| h.good != super::Good::Old || h.step == super::Step::Setting;
         let working = queue::open(tx, ("secret", id.get()), |kind| kind.starts_with("rotations."))?;
         if working.is_some() || queries::hosts(tx, open.id)?.iter().any(is_touched) {
             let say =

@@ -75,9 +75,11 @@ fn panel(ctx: &Ctx, secret: i64) -> Result<Value> {
         }
         let newest = queries::newest(conn, id)?;
         let hosts = match &newest {
-            Some(r) => queries::hosts(conn, r.id)?.into_iter().map(row).collect(),
+            Some(r) => queries::hosts(conn, r.id)?,
             None => Vec::new(),
         };
+        let is_touched = hosts.iter().any(api::is_touched);
+        let hosts: Vec<_> = hosts.into_iter().map(row).collect();
         let logins = plan::logins(app, conn, &secret).unwrap_or_default();
         let filter = servers::Filter {
             limit: OFFERED,
@@ -95,6 +97,7 @@ fn panel(ctx: &Ctx, secret: i64) -> Result<Value> {
             "made_by": newest.as_ref().map(|r| r.made_by.clone()),
             "made_at": newest.as_ref().map(|r| r.made_at),
             "hosts": hosts,
+            "is_touched": is_touched,
             "logins": logins.len(),
             "offered": offered,
             "task": task,
