@@ -272,7 +272,7 @@ fn plugins_are_asked_by_a_button_and_never_show_a_secret() {
     let folder = house.folder.path().join("plugins");
     fs::create_dir(&folder).unwrap();
     let file = folder.join("secrets.json");
-    fs::write(&file, r#"{"db":"hunter2hunter2"}"#).unwrap();
+    fs::write(&file, r#"{"db":"fourteen bytes"}"#).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let by_file = add(json!({ "name": "file", "definition": "file", "config": { "path": file } }));
     assert_eq!(
