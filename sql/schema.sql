@@ -56,8 +56,6 @@ CREATE TABLE alert_rules (
   watches    TEXT    NOT NULL,               -- an event, or a series of the polls
   enabled    INTEGER NOT NULL CHECK (enabled IN (0,1)),
   level      TEXT    NOT NULL CHECK (level IN ('INFO','WARNING','ERROR','CRITICAL')),
-  tags       TEXT    NOT NULL DEFAULT '[]',  -- only servers with one of these
-  groups     TEXT    NOT NULL DEFAULT '[]',  -- only domains in one of these (numbers)
   mount      TEXT    NOT NULL DEFAULT '',    -- empty: any
   below      INTEGER NOT NULL DEFAULT 0 CHECK (below IN (0,1)),
   threshold  REAL    NOT NULL DEFAULT 0,
@@ -66,7 +64,7 @@ CREATE TABLE alert_rules (
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules (name) WHERE name <> '';
 
@@ -382,6 +380,22 @@ CREATE TABLE host_checks (
 
 CREATE INDEX host_checks_server ON host_checks (server_id, id);
 
+CREATE TABLE host_facts (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  first_at   INTEGER NOT NULL,                -- this was found from
+  last_at    INTEGER NOT NULL,                -- to
+  count      INTEGER NOT NULL DEFAULT 1,      -- how often in a row
+  facts      TEXT    NOT NULL                 -- JSON object, without what changes all the time
+) STRICT;
+
+CREATE INDEX host_facts_server ON host_facts (server_id, id);
+
+CREATE TABLE host_facts_asked (
+  server_id INTEGER PRIMARY KEY REFERENCES servers(id) ON DELETE CASCADE,
+  at        INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE invites (
   user_id     INTEGER PRIMARY KEY REFERENCES users(id) ON DELETE CASCADE,
   hash        BLOB    NOT NULL UNIQUE,
@@ -411,7 +425,6 @@ CREATE TABLE notification_endpoints (
   lang          TEXT    NOT NULL,
   min_level     TEXT    NOT NULL,
   events        TEXT    NOT NULL,             -- JSON array of patterns; empty: every alert
-  tags          TEXT    NOT NULL,             -- JSON array; empty: whatever it is about
   config        TEXT    NOT NULL,             -- JSON object by type, no secrets
   token         BLOB,                         -- sealed
   url           BLOB,                         -- sealed
@@ -421,7 +434,7 @@ CREATE TABLE notification_endpoints (
   revision      INTEGER NOT NULL DEFAULT 1,
   created_at    INTEGER NOT NULL,
   updated_at    INTEGER NOT NULL
-, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '') STRICT;
+, headers BLOB, saved_by TEXT NOT NULL DEFAULT 'operator', time_zone TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE TABLE notification_gone (
   endpoint_id INTEGER NOT NULL REFERENCES notification_endpoints(id) ON DELETE CASCADE,
@@ -724,6 +737,14 @@ CREATE TABLE settings (
   changed_by  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE silence_servers (
+  silence_id INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
+  server_id  INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
+  PRIMARY KEY (silence_id, server_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX silence_servers_server ON silence_servers (server_id);
+
 CREATE TABLE silence_targets (
   silence_id  INTEGER NOT NULL REFERENCES silences(id) ON DELETE CASCADE,
   target_type TEXT    NOT NULL,             -- server, domain, group, …
@@ -737,7 +758,6 @@ CREATE TABLE "silences" (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   -- What it is about; all that is given must fit, nothing given (nor in silence_targets) means everything.
   kind       TEXT    NOT NULL DEFAULT '',     -- of alerts
-  tag        TEXT    NOT NULL DEFAULT '' COLLATE NOCASE, -- of servers
   reason     TEXT    NOT NULL,
   author     TEXT    NOT NULL,
   starts_at  INTEGER NOT NULL,
@@ -746,7 +766,7 @@ CREATE TABLE "silences" (
   ended_at   INTEGER,                         -- when it really ended
   ended_by   TEXT,                            -- who ended it early
   created_at INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE INDEX silences_state ON silences (state, starts_at);
 

@@ -65,9 +65,9 @@ pub struct BuiltinRule {
 /// The subject of an event, which decides what a rule of it can be narrowed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// A server: narrowed by tags.
+    /// A server: narrowed by a scope, or by tags.
     Server,
-    /// A domain: narrowed by groups.
+    /// A domain: narrowed by a scope, or by groups.
     Domain,
     /// Anything else: not narrowed.
     Other,
@@ -120,15 +120,12 @@ pub struct Related {
     pub kind: &'static str,
     /// Its number.
     pub id: i64,
-    /// Its tags; `None`: such things have none.
-    pub tags: Option<Vec<String>>,
 }
 
 impl Related {
-    /// Something without tags.
+    /// A thing by its kind and number.
     pub fn to(kind: &'static str, id: i64) -> Related {
-        let tags = None;
-        Related { kind, id, tags }
+        Related { kind, id }
     }
 }
 
@@ -213,6 +210,14 @@ pub fn join_targets(rows: impl IntoIterator<Item = &'static TargetKind>) {
 pub fn target_kind(name: &str) -> Option<&'static TargetKind> {
     let joined = TARGETS.read().unwrap_or_else(PoisonError::into_inner);
     joined.iter().copied().find(|row| row.name == name)
+}
+
+/// A thing with what it stands on and belongs to; nothing of a kind that nobody keeps.
+pub fn related(conn: &Conn, target: (&str, i64)) -> Result<Vec<Related>> {
+    match target_kind(target.0) {
+        Some(row) => (row.related)(conn, target.1),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// All rows, in the order of the features.

@@ -38,6 +38,8 @@ pub mod daemon;
 pub mod manual {
     #[doc = include_str!("manual/operations.md")]
     pub mod operations {}
+    #[doc = include_str!("manual/hosts.md")]
+    pub mod hosts {}
     #[doc = include_str!("manual/security.md")]
     pub mod security {}
     #[doc = include_str!("manual/architecture.md")]

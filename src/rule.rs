@@ -254,7 +254,7 @@ fn number(fact: &Fact) -> Option<f64> {
 }
 
 /// `*` is any text, `?` one character. Goes back to the last `*` only: at most pattern × text steps.
-fn glob(pattern: &[char], text: &str) -> bool {
+pub fn glob(pattern: &[char], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {

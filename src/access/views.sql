@@ -21,6 +21,7 @@ CREATE TEMP VIEW servers AS SELECT * FROM main.servers WHERE 'servers:read' IN e
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'servers:read' AND r.type = 'server');
 CREATE TEMP VIEW server_tags AS SELECT * FROM main.server_tags WHERE server_id IN (SELECT id FROM temp.servers);
 CREATE TEMP VIEW host_checks AS SELECT * FROM main.host_checks WHERE server_id IN (SELECT id FROM temp.servers);
+CREATE TEMP VIEW host_facts AS SELECT * FROM main.host_facts WHERE server_id IN (SELECT id FROM temp.servers);
 CREATE TEMP VIEW domains AS SELECT * FROM main.domains WHERE 'domains:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'domains:read' AND r.type = 'domain');
 CREATE TEMP VIEW domain_sites AS SELECT * FROM main.domain_sites WHERE domain_id IN (SELECT id FROM temp.domains);

@@ -39,6 +39,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::fleet::servers::FEATURE,
     &features::fleet::hosts::FEATURE,
     &features::fleet::groups::FEATURE,
+    &features::fleet::inventory::FEATURE,
     &features::fleet::metrics::FEATURE,
     &features::proxy::upstreams::FEATURE,
     &features::proxy::certificates::FEATURE,

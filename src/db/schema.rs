@@ -121,6 +121,8 @@ pub const STATE: &[Step] = steps![
     "0046_host_groups.sql",
     "0050_secrets.sql",
     "0051_containers.sql",
+    "0063_scopes.sql",
+    "0064_host_facts.sql",
     "0067_actions.sql",
     "0068_admin.sql",
     "0069_projects.sql",

@@ -15,7 +15,7 @@ const ENTRIES_MAX: usize = 32;
 pub struct ResponseCache(Mutex<HashMap<String, Entry>>);
 
 struct Entry {
-    /// Versions of both databases when it was made.
+    /// Versions of the databases when it was made.
     versions: (i64, i64),
     value: Arc<dyn Any + Send + Sync>,
 }
@@ -37,6 +37,8 @@ impl ResponseCache {
         }
         let made = Arc::new(make()?);
         let mut entries = self.lock();
+        // Outdated ones are of no use to anybody: kept until the limit, they would hold megabytes of lists.
+        entries.retain(|_, entry| entry.versions == versions);
         if entries.len() >= ENTRIES_MAX && !entries.contains_key(key) {
             entries.clear();
         }

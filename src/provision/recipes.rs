@@ -87,7 +87,8 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// (`running`, `degraded`, …, `none`), `disk_1`… (type, size and use in KiB, mount point), `addresses`, `nginx`,
 /// `glances`, `glances_path` and `glances_from` (`package`, `index`, `bundle SHA256`, or the folder of somebody else's), or
 /// `glances_next` (where an installation would take it from: `package VERSION`, `wheels`), `certbot`, `ufw`, `python3`
-/// (versions), and those of [`engines`].
+/// (versions), `boot_id`, `virtualization` (`none`, `kvm`, `lxc`, …), `updates` and `updates_security` (how many wait),
+/// `reboot_needed` (`yes`, `no`), and those of [`engines`].
 pub fn check() -> Recipe {
     Recipe {
         name: "check",
@@ -100,6 +101,8 @@ pub fn check() -> Recipe {
             "disks",
             "addresses",
             "software",
+            "updates",
+            "reboot",
             "engines",
         ],
         installs: Vec::new(),

@@ -30,6 +30,8 @@ pub const STEPS: &[Step] = &[
     Step { id: "disks" },
     Step { id: "addresses" },
     Step { id: "software" },
+    Step { id: "updates" },
+    Step { id: "reboot" },
     Step { id: "bundle_needs" },
     Step { id: "engines" },
     Step { id: "system" },

@@ -21,9 +21,9 @@ pub struct Kind {
     pub all: fn(&Conn) -> Result<Vec<Named>>,
     /// The name of a subject; `None` if it does not exist.
     pub name_of: fn(&Conn, i64) -> Result<Option<String>>,
-    /// The ids of subjects with one of these tags.
-    pub tagged: fn(&Conn, &[String]) -> Result<HashSet<i64>>,
-    /// Changes when a subject is added, removed or its tags change.
+    /// The ids of subjects that are, or stand on, these servers.
+    pub on: fn(&Conn, &HashSet<i64>) -> Result<HashSet<i64>>,
+    /// Changes when a subject is added or removed, or what scopes ask about it changes.
     pub fingerprint: fn(&Conn) -> Result<(i64, i64)>,
     /// Silence in ms after which a subject's state is unknown.
     pub silence_max: fn(&Conn, i64) -> Result<Ms>,

@@ -134,6 +134,10 @@ fn every_page_is_clean_in_all_four_looks() {
     let kept = serde_json::json!({ "name": "pg-replica", "type": "private_key", "generate": "ed25519", "tags": ["db"],
         "rotation_interval_s": 30 * 86_400 });
     house.admin().post("/api/secrets", &kept).is(201);
+    let rule = serde_json::json!({ "all": [{ "field": "tags", "op": "contains", "value": "prod" },
+        { "not": { "field": "disk", "op": "lt", "value": 80 } }] });
+    let group = serde_json::json!({ "name": "Prod and full", "rule": rule });
+    assert_eq!(house.admin().post("/api/groups", &group).is(201)["id"], 2);
     add_container(&house);
     let pages = [
         "/",
@@ -143,6 +147,9 @@ fn every_page_is_clean_in_all_four_looks() {
         "/groups",
         "/groups?edit=1",
         "/groups?delete=1",
+        "/groups?kind=host",
+        "/groups/2",
+        "/inventory",
         "/domains",
         "/domains/new",
         "/domains/1",

@@ -555,6 +555,16 @@ impl House {
             .unwrap_or_else(|| panic!("no {kind} of server {server}: {list}"))
     }
 
+    /// The data of all events of a kind, the oldest first.
+    pub fn told_of(&self, kind: &str) -> Vec<Value> {
+        let db = self.database("lamplighter.db");
+        let mut all = db
+            .prepare("SELECT data FROM events WHERE kind = ?1 ORDER BY id")
+            .unwrap();
+        let rows = all.query_map([kind], |r| r.get::<_, String>(0)).unwrap();
+        rows.map(|text| serde_json::from_str(&text.unwrap()).unwrap()).collect()
+    }
+
     /// A connection to one of its databases, for what the API does not show.
     pub fn database(&self, name: &str) -> rusqlite::Connection {
         rusqlite::Connection::open(self.folder.path().join(name)).unwrap()

@@ -322,7 +322,7 @@ static FIREFLY: series::Kind = series::Kind {
     ],
     all: |_| Ok(vec![(7, "Lampyris".into())]),
     name_of: |_, id| Ok((id == 7).then(|| "Lampyris".to_string())),
-    tagged: |_, _| Ok(Default::default()),
+    on: |_, _| Ok(Default::default()),
     fingerprint: |_| Ok((1, 1)),
     silence_max: |_, _| Ok(10 * clock::MINUTE),
 };

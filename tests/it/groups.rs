@@ -313,3 +313,144 @@ fn whoever_may_not_read_servers_asks_for_none_by_a_rule() {
         .is(403);
     program.post("/api/groups", &json!({ "name": "x" })).is(201);
 }
+
+#[test]
+fn a_group_may_ask_for_figures_updates_and_certificates() {
+    let house = House::new();
+    let admin = house.admin();
+    let (full, idle) = (host(&admin, "web-1", &["web"], ""), host(&admin, "web-2", &["web"], ""));
+    let db = host(&admin, "db-1", &["db"], "");
+    let is = |field: &str, op: &str, value: Value| json!({ "field": field, "op": op, "value": value });
+    let group = admin
+        .post(
+            "/api/groups",
+            &json!({ "name": "full", "rule": { "all": [is("tags", "contains", json!("web")), is("disk", "gt", json!(80))] } }),
+        )
+        .is(201);
+    let group = at(&group);
+    assert_eq!(members(&admin, &group), Vec::<i64>::new(), "nobody was polled");
+    for (server, disk) in [(full, 91.5), (idle, 40.0), (db, 99.0)] {
+        house
+            .database("metrics.db")
+            .execute(
+                "INSERT INTO server_latest (server, at_ms, took_ms, sample, spark, disks) VALUES (?1, 1, 1, ?2, x'', '[]')",
+                rusqlite::params![server, json!({ "disk_max_percent": disk }).to_string()],
+            )
+            .unwrap();
+    }
+    let told = admin.post(&format!("{group}/recalculate"), &json!({})).is(200);
+    assert_eq!(told, json!({ "added": [full], "removed": [], "total": 1 }));
+    // Of a certificate, its days; of updates, how many wait.
+    let domain = admin.post("/api/domains", &json!({ "domain": "a.example" })).is(201)["id"].clone();
+    let state = house.database("lamplighter.db");
+    let soon = lamplighter::base::clock::now() + 9 * 86_400_000 + 1_000_000;
+    state.execute("UPDATE domains SET cert_not_after = ?1", [soon]).unwrap();
+    state
+        .execute(
+            "INSERT INTO domain_sites (domain_id, server_id, position) VALUES (?1, ?2, 0)",
+            rusqlite::params![domain.as_i64(), idle],
+        )
+        .unwrap();
+    state
+        .execute(
+            "UPDATE servers SET facts = '{\"updates\":\"7\"}', glances_api = 3 WHERE id = ?1",
+            [db],
+        )
+        .unwrap();
+    let found = |rule: Value| {
+        let looked = admin.post("/api/groups/preview", &json!({ "rule": rule })).is(200);
+        let ids = looked["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|host| host["id"].as_i64().unwrap());
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(found(is("cert_days", "lt", json!(14))), [idle]);
+    assert_eq!(found(is("cert_days", "lt", json!(9))), Vec::<i64>::new());
+    assert_eq!(found(is("updates", "gt", json!(0))), [db]);
+    assert_eq!(found(is("glances", "lt", json!(4))), [db]);
+    assert_eq!(found(is("status", "eq", json!("unknown"))).len(), 3);
+    // Groups are no field of groups: they would ask for each other.
+    admin
+        .post(
+            "/api/groups/preview",
+            &json!({ "rule": is("groups", "in", json!([1])) }),
+        )
+        .is(422);
+}
+
+#[test]
+fn whoever_changes_tags_is_heard() {
+    let house = House::new();
+    let admin = house.admin();
+    let web = host(&admin, "web-1", &["web", "old"], "");
+    let change = |tags: Value| {
+        admin
+            .patch(&format!("/api/hosts/{web}"), &json!({ "tags": tags }))
+            .is(200)
+    };
+    change(json!(["eu", "web"]));
+    change(json!(["web", "eu"]));
+    let told = house.told_of("server.tags_changed");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["added"], &told[0]["removed"]),
+        (&json!(["eu"]), &json!(["old"]))
+    );
+}
+
+#[test]
+fn a_group_of_hosts_is_made_and_changed_on_its_page() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let web = host(&admin, "web-1", &["web"], "");
+    let mut browser = house.browser();
+    browser.sign_in(ADMIN, &house.password);
+    let list = browser.get("/groups?kind=host");
+    assert!(
+        list.has("name=\"rule\"") && list.has("data-preview=\"/groups/preview\""),
+        "{}",
+        list.body
+    );
+    let rule = json!({ "field": "tags", "op": "contains", "value": "web" }).to_string();
+    let wrong = browser.post(
+        "/groups",
+        &[
+            ("kind", "host"),
+            ("name", "web"),
+            ("type", "dynamic"),
+            ("rule", "{\"field\":1}"),
+        ],
+    );
+    assert!(wrong.status == 422 && wrong.has("id=\"rule-e\""), "{}", wrong.body);
+    let made = browser.post(
+        "/groups",
+        &[("kind", "host"), ("name", "web"), ("type", "dynamic"), ("rule", &rule)],
+    );
+    assert_eq!(made.status, 303);
+    let page = browser.get("/groups/1");
+    assert!(
+        page.has("tags contains web") && page.has(&format!("href=\"/servers/{web}\"")),
+        "{}",
+        page.body
+    );
+    assert_eq!(browser.post("/groups/1/recalculate", &[]).status, 303);
+    let wrong = browser.post(
+        "/groups/1",
+        &[("name", "web"), ("type", "static"), ("servers", "web-9")],
+    );
+    assert!(wrong.status == 422 && wrong.has("id=\"servers-e\""));
+    let named = browser.post(
+        "/groups/1",
+        &[("name", "some"), ("type", "static"), ("servers", "web-1\r\n")],
+    );
+    assert_eq!(named.status, 303);
+    let group = admin.get("/api/groups/1").is(200);
+    assert_eq!(
+        (&group["type"], &group["server_ids"]),
+        (&json!("static"), &json!([web]))
+    );
+    assert_eq!(browser.post("/groups/1/delete", &[]).status, 303);
+    admin.get("/api/groups/1").is(404);
+}

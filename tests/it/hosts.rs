@@ -207,3 +207,91 @@ fn who_has_a_method_is_looked_at_by_itself_and_the_others_are_left_alone() {
     });
     assert_eq!(admin.get(&alone).is(200)["status"], "unknown");
 }
+
+#[test]
+fn what_checks_find_is_kept_and_what_has_changed_is_told() {
+    let mut house = House::new();
+    let door = Door::new(9);
+    let admin = house.admin();
+    let id = admin.post("/api/servers", &server("web-1", door.port)).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let at = format!("/api/hosts/{id}");
+    let found = |facts: Value| {
+        let sql = "UPDATE servers SET facts = ?1, facts_at = ?2";
+        let now = lamplighter::base::clock::now();
+        let db = house.database("lamplighter.db");
+        db.execute(sql, rusqlite::params![facts.to_string(), now]).unwrap();
+        // Another name of the same machine: its key is read again, and after that its facts are looked at.
+        let now = admin.get(&at).is(200)["hostname"].clone();
+        let other = if now == "localhost" { "127.0.0.1" } else { "localhost" };
+        let moved = json!({ "hostname": other, "password": "some password" });
+        eventually("no task works on it", || {
+            (admin.patch(&at, &moved).status == 200).then_some(())
+        });
+    };
+    let snapshots = |count: i64| {
+        eventually("a snapshot is kept", || {
+            let all = admin.get(&format!("{at}/facts")).is(200);
+            (all["total"] == count).then_some(all["items"].clone())
+        })
+    };
+    found(json!({ "kernel": "6.1.0-9", "uptime_s": "9", "disk_1": "ext4 100 40 /", "updates": "3" }));
+    let first = snapshots(1);
+    assert_eq!(
+        first[0]["facts"],
+        json!({ "kernel": "6.1.0-9", "disk /": "ext4 100 KiB", "updates": "3" })
+    );
+    assert_eq!(first[0]["changes"], json!([]));
+    // What never rests is no difference.
+    found(json!({ "kernel": "6.1.0-9", "uptime_s": "99", "disk_1": "ext4 100 41 /", "updates": "3" }));
+    eventually("the same was found", || {
+        (admin.get(&format!("{at}/facts")).is(200)["items"][0]["count"] == 2).then_some(())
+    });
+    found(json!({ "kernel": "6.1.0-10", "uptime_s": "1", "disk_1": "ext4 100 41 /", "reboot_needed": "no" }));
+    let two = snapshots(2);
+    let change = |fact: &str, before: Value, after: Value| json!({ "fact": fact, "before": before, "after": after });
+    assert_eq!(
+        two[0]["changes"],
+        json!([
+            change("kernel", json!("6.1.0-9"), json!("6.1.0-10")),
+            change("reboot_needed", Value::Null, json!("no")),
+            change("updates", json!("3"), Value::Null),
+        ])
+    );
+    let told = house.told_of("host.facts_changed");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[1]["evidence"][0], "kernel: 6.1.0-9 → 6.1.0-10");
+    let mut browser = house.browser();
+    browser.sign_in(ADMIN, &house.password);
+    let page = browser.get(&format!("/servers/{id}"));
+    assert!(
+        page.has("<del>6.1.0-9</del>") && page.has("<ins>6.1.0-10</ins>"),
+        "{}",
+        page.body
+    );
+
+    // Whoever was not asked for a day is asked by the clock, and not again because no answer came.
+    let checks = |house: &House| {
+        let tasks = house
+            .admin()
+            .get(&format!("/api/tasks?kind=server.check_ssh&server={id}"))
+            .is(200);
+        tasks["total"].as_i64().unwrap()
+    };
+    assert_eq!(checks(&house), 0);
+    house
+        .database("lamplighter.db")
+        .execute_batch("UPDATE servers SET host_key_state = 'pinned', facts_at = facts_at - 90000000")
+        .unwrap();
+    house.restart_first(true);
+    eventually("it is asked", || (checks(&house) == 1).then_some(()));
+    let task = house.newest_task(id, "server.check_ssh");
+    house.wait_for(task);
+    house.restart_first(true);
+    eventually("the clock has come round", || {
+        let health = house.admin().get("/health/scheduler").json();
+        health.to_string().contains("hosts.facts").then_some(())
+    });
+    assert_eq!(checks(&house), 1);
+}

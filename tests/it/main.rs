@@ -36,6 +36,7 @@ mod groups;
 mod guard;
 mod health;
 mod hosts;
+mod inventory;
 mod keys;
 mod kept;
 mod laws;

@@ -1187,7 +1187,7 @@ static CONTAINERS: Kind = Kind {
     ],
     all: |_| Ok(Vec::new()),
     name_of: |_, _| Ok(None),
-    tagged: |_, _| Ok(Default::default()),
+    on: |_, _| Ok(Default::default()),
     fingerprint: |_| Ok((0, 0)),
     silence_max: |_, _| Ok(0),
 };

@@ -6,7 +6,7 @@ use common::*;
 use serde_json::json;
 
 /// Pages that somebody who is signed in can open; the server, upstream, group and domain with number 1 and task 1 exist.
-const PAGES: [&str; 50] = [
+const PAGES: [&str; 52] = [
     "/",
     "/audit",
     "/audit?object=server+1&q=web",
@@ -24,6 +24,8 @@ const PAGES: [&str; 50] = [
     "/groups",
     "/groups?edit=1",
     "/groups?delete=1",
+    "/groups?kind=host",
+    "/inventory",
     "/domains",
     "/domains?state=unlit&group_id=1&server_id=1&upstream_id=1&ssl=true&sort=-expiry&q=a",
     "/domains/new",
@@ -397,6 +399,8 @@ fn who_may_only_look_gets_no_buttons_and_no_way_around_them() {
         "/groups",
         "/groups?edit=1",
         "/groups?delete=1",
+        "/groups?kind=host",
+        "/inventory",
         "/domains",
         "/domains/1",
         "/silences",

@@ -651,10 +651,7 @@ fn a_domain_is_told_of_by_its_groups_rule_and_as_bad_as_the_event_says_unless_so
     // A group that is gone has no domains; the rule says so and is not suddenly everybody's.
     admin.delete(&format!("/api/groups/{group}")).is(200);
     let rule = admin.get(&builtin(&house, "deploy.failed")).is(200);
-    assert_eq!(
-        rule["sentence"],
-        "A deploy failed; only domains of a group that is gone"
-    );
+    assert_eq!(rule["sentence"], "A deploy failed; only in a group that is gone");
     happens("deploy.ok", shop, "shop.example", json!({}));
     happens("deploy.failed", shop, "shop.example", json!({}));
     happens("deploy.failed", blog, "blog.example", json!({}));
@@ -770,4 +767,42 @@ fn rules_are_read_by_all_and_changed_by_operators_and_nothing_odd_is_taken() {
     let done = ["rule.create", "rule.update", "rule.reset", "rule.delete"].map(count);
     assert_eq!(done, [1, items.len() as i64, items.len() as i64, 1]);
     drop(admin);
+}
+
+#[test]
+fn a_rule_is_narrowed_in_the_language_of_groups() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let is_prod = json!({ "field": "environment", "op": "eq", "value": "prod" });
+    let made = admin
+        .post(
+            "/api/alert-rules",
+            &json!({ "watches": "cpu", "name": "busy", "threshold": 90, "scope": is_prod }),
+        )
+        .is(201);
+    assert_eq!((&made["scope"], &made["tags"]), (&is_prod, &json!([])));
+    assert!(
+        made["sentence"]
+            .as_str()
+            .unwrap()
+            .ends_with("only where environment = prod"),
+        "{made}"
+    );
+    let at = format!("/api/alert-rules/{}", made["id"]);
+    let change = |body: Value| admin.patch(&at, &body).is(200);
+    // What was read is sent back: no change. One of the two words for it is: that one counts.
+    assert_eq!(
+        change(json!({ "scope": made["scope"], "tags": made["tags"] }))["scope"],
+        is_prod
+    );
+    let tagged = change(json!({ "tags": ["web"] }));
+    assert_eq!(
+        tagged["scope"],
+        json!({ "field": "tags", "op": "in", "value": ["web"] })
+    );
+    assert_eq!(tagged["tags"], json!(["web"]));
+    assert_eq!(change(json!({ "scope": null }))["tags"], json!([]));
+    let both = admin.patch(&at, &json!({ "scope": is_prod, "tags": ["db"] }));
+    both.is(422);
+    assert_eq!(both.wrong_fields(), ["tags"]);
 }

@@ -556,3 +556,54 @@ fn a_phone_reads_why_it_is_told_now_in_its_language() {
     thread::sleep(Duration::from_millis(200));
     assert_eq!(telegram::shown(&api).len(), 5);
 }
+
+#[test]
+fn a_silence_may_be_narrowed_by_any_rule_and_by_a_group_of_hosts() {
+    let street = street();
+    let admin = &street.admin;
+    let (prod, stage) = (street.server("web-1"), street.server("web-2"));
+    admin
+        .patch(&format!("/api/servers/{prod}"), &json!({ "environment": "prod" }))
+        .is(200);
+    let is_prod = json!({ "field": "environment", "op": "eq", "value": "prod" });
+    let made = admin
+        .post("/api/silences", &json!({ "scope": is_prod, "hours": 1 }))
+        .is(201);
+    assert_eq!((&made["scope"], &made["tag"]), (&is_prod, &json!("")));
+    let silenced = |id: i64| !admin.get(&format!("/api/servers/{id}")).is(200)["silenced_until"].is_null();
+    assert!(silenced(prod) && !silenced(stage));
+    // Who comes into the scope is silent, too.
+    admin
+        .patch(&format!("/api/servers/{stage}"), &json!({ "environment": "prod" }))
+        .is(200);
+    eventually("the scope is followed", || silenced(stage).then_some(()));
+    admin
+        .post(&format!("/api/silences/{}/end", made["id"]), &json!({}))
+        .is(200);
+    assert!(!silenced(prod) && !silenced(stage));
+    let group = admin
+        .post("/api/groups", &json!({ "name": "web", "hosts": [stage] }))
+        .is(201)["id"]
+        .clone();
+    admin
+        .post("/api/silences", &json!({ "group_id": group, "hours": 1 }))
+        .is(201);
+    assert!(silenced(stage) && !silenced(prod));
+    street.happens("host.key_changed", web(stage), json!({}));
+    street.happens("host.key_changed", web(prod), json!({}));
+    let alerts = eventually("both are raised", || {
+        let alerts = admin.get("/api/alerts").is(200);
+        (alerts["total"] == 2).then_some(alerts)
+    });
+    for alert in alerts["items"].as_array().unwrap() {
+        let is_quiet = alert["target"]["id"] == stage;
+        assert_eq!(!alert["quiet"].is_null(), is_quiet, "{alert}");
+    }
+    for bad in [
+        json!({ "scope": { "field": "no such", "op": "exists" }, "hours": 1 }),
+        json!({ "scope": is_prod, "tag": "web", "hours": 1 }),
+        json!({ "scope": {}, "hours": 1 }),
+    ] {
+        admin.post("/api/silences", &bad).is(422);
+    }
+}

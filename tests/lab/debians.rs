@@ -1,5 +1,5 @@
 //! The main stories on Debian 11 and 13 and on Ubuntu 24.04, and on a Debian that was prepared by hand as clouds and people
-//! make their Ubuntu. Needs the lab (`tests/lab`), hosts d11, d13, u24 and h3.
+//! make their Ubuntu. Needs the lab (`tests/lab`), hosts d11, d13, u24 and h13.
 
 use crate::common;
 
@@ -314,7 +314,7 @@ fn debian_11_has_no_glances_and_gets_it_from_wheels() {
 
 // --- as Ubuntu makes them -------------------------------------------------------------------------------------------
 
-/// h3 as cloud-init, netplan with systemd-resolved, ufw, nginx.org's package and certbot's snap leave a server. What stands
+/// h13 as cloud-init, netplan with systemd-resolved, ufw, nginx.org's package and certbot's snap leave a server. What stands
 /// in: Debian's nginx and certbot below the foreign layouts, and ten lines of Python for the resolver at 127.0.0.53.
 const UBUNTU: &str = r##"set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -431,21 +431,21 @@ ufw allow OpenSSH >/dev/null; ufw allow 'Nginx Full' >/dev/null; ufw --force ena
 "##;
 
 #[test]
-#[ignore = "lab: h3"]
+#[ignore = "lab: h13"]
 fn a_server_as_ubuntu_makes_them() {
-    let hosts = Hosts::fresh(&["h3"], None);
-    on("h3", UBUNTU);
+    let hosts = Hosts::fresh(&["h13"], None);
+    on("h13", UBUNTU);
     let house = house(&hosts);
     let admin = house.admin();
     admin.patch("/api/servers/1", &json!({ "username": "ubuntu" })).is(200);
     // One rule stays, as ever: that this controller reaches SSH.
     let walls = || {
         on(
-            "h3",
+            "h13",
             "{ ufw status verbose; ufw show added; } | grep -v 'lamplighter ssh'",
         )
     };
-    let (before, theirs) = (walls(), fetch("h3", "10.77.0.13", "/").unwrap());
+    let (before, theirs) = (walls(), fetch("h13", "10.77.0.23", "/").unwrap());
     assert!(theirs.1.contains("Welcome to nginx"), "{theirs:?}");
 
     changes(&task(&house, "check-ssh"));
@@ -460,41 +460,41 @@ fn a_server_as_ubuntu_makes_them() {
         assert_eq!(seen[key], value, "{seen}");
     }
     twice(&house, "deploy-proxy");
-    let sites = two_sites(&house, "h3");
+    let sites = two_sites(&house, "h13");
     // A target by name is resolved by the stub, and by nginx itself.
-    let by_name = named("h3", "app-h3");
+    let by_name = named("h13", "app-h13");
     let app = upstream(&house, "by-name", &[&format!("{by_name}:9001")]);
-    back_end_at("h3", "10.77.0.13", 9001, "by name");
-    let site = named("h3", "named-h3");
+    back_end_at("h13", "10.77.0.23", 9001, "by name");
+    let site = named("h13", "named-h13");
     let id = domain(&house, &site, app, &json!({}));
     assert!(changes(&deploy(&house, id)) > 0);
-    assert_eq!(fetch("h3", &site, "/"), Some((200, "by name".into())));
-    assert!(on("h3", "cat /etc/nginx/lamplighter/resolver.conf").contains("resolver 127.0.0.53"));
+    assert_eq!(fetch("h13", &site, "/"), Some((200, "by name".into())));
+    assert!(on("h13", "cat /etc/nginx/lamplighter/resolver.conf").contains("resolver 127.0.0.53"));
     assert!(changes(&remove(&house, id)) > 0);
     // The bare address is answered by whom it was before; one certbot there is, and its own timer's command renews.
-    assert_eq!(fetch("h3", "10.77.0.13", "/").unwrap(), theirs);
+    assert_eq!(fetch("h13", "10.77.0.23", "/").unwrap(), theirs);
     assert_eq!(
         on(
-            "h3",
+            "h13",
             "dpkg-query -W -f '${db:Status-Status}' certbot 2>/dev/null | grep -x installed; systemctl is-enabled snap.certbot.renew.timer"
         ),
         "enabled"
     );
     let serial = || {
         on(
-            "h3",
-            "openssl s_client -connect 127.0.0.1:443 -servername tls-h3.alpha.test </dev/null 2>/dev/null | openssl x509 -noout -serial",
+            "h13",
+            "openssl s_client -connect 127.0.0.1:443 -servername tls-h13.alpha.test </dev/null 2>/dev/null | openssl x509 -noout -serial",
         )
     };
     let old = serial();
     on(
-        "h3",
-        "sed -i 's/^renew_before_expiry.*/renew_before_expiry = 9999 days/' /etc/letsencrypt/renewal/lamplighter-tls-h3.alpha.test.conf; systemctl start snap.certbot.renew.service",
+        "h13",
+        "sed -i 's/^renew_before_expiry.*/renew_before_expiry = 9999 days/' /etc/letsencrypt/renewal/lamplighter-tls-h13.alpha.test.conf; systemctl start snap.certbot.renew.service",
     );
     eventually("the renewed certificate is shown", || (serial() != old).then_some(()));
 
     // One address, and the firewall lets in who is named.
-    let bind = json!({ "profile": "bind", "address": "10.77.0.13", "allow": ["controller"] });
+    let bind = json!({ "profile": "bind", "address": "10.77.0.23", "allow": ["controller"] });
     assert!(changes(&act(&house, "/api/servers/1/install-glances", &bind)) > 0);
     assert_eq!(changes(&act(&house, "/api/servers/1/install-glances", &bind)), 0);
     lit(&house);
@@ -504,17 +504,17 @@ fn a_server_as_ubuntu_makes_them() {
     assert!(changes(&behind) > 0);
     let rule = "ufw allow from 10.77.0.1 to any port 61443 proto tcp";
     assert!(log(&house, &behind).contains(rule), "{}", log(&house, &behind));
-    on("h3", rule);
+    on("h13", rule);
     lit(&house);
     assert_eq!(changes(&act(&house, "/api/servers/1/install-glances", &front)), 0);
-    on("h3", &rule.replace("ufw allow", "ufw delete allow"));
+    on("h13", &rule.replace("ufw allow", "ufw delete allow"));
     assert_eq!(
         on(
-            "h3",
+            "h13",
             "stat -c %G /etc/nginx/lamplighter/glances.htpasswd; ps -o user= -C nginx | sort -u | paste -sd ' '"
         ),
         "nginx\nnginx root"
     );
-    all_gone(&house, "h3", sites);
+    all_gone(&house, "h13", sites);
     assert_eq!(walls().replace(" ", ""), before.replace(" ", ""));
 }

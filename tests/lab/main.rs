@@ -15,6 +15,7 @@ mod dns;
 mod domains;
 mod first_light;
 mod glances;
+mod hosts;
 mod lit;
 mod lived_in;
 mod manual;

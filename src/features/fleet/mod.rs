@@ -2,6 +2,8 @@
 
 pub mod latest;
 pub mod servers;
+pub mod scope;
 pub mod hosts;
 pub mod groups;
+pub mod inventory;
 pub mod metrics;

@@ -24,6 +24,10 @@ check_machine() {
   done </proc/meminfo
   read -r seconds _ </proc/uptime; fact uptime_s "${seconds%.*}"
   if [ -d /run/systemd/system ]; then fact systemd "$(systemctl is-system-running 2>/dev/null)"; else fact systemd none; fi
+  # Another number is another start of the machine.
+  if read -r boot </proc/sys/kernel/random/boot_id; then fact boot_id "$boot"; fi
+  kind=$(systemd-detect-virt 2>/dev/null) || :
+  [ -z "$kind" ] || fact virtualization "$kind"
 }
 
 # The kernel counts one load for all. A container shows it as its own, unless what stands in for /proc counts for itself
@@ -67,6 +71,38 @@ check_software() {
   return 0
 }
 
+# Updates that wait, by the lists that the server has: none is fetched, and without lists nothing is known. No lock is taken
+# and no cache written.
+check_updates() {
+  set -- /var/lib/apt/lists/*_Packages*
+  [ -e "$1" ] || return 0
+  list=$(timeout 30 apt-get -s -qq -o Debug::NoLocking=1 -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+    --with-new-pkgs upgrade 2>/dev/null) || return 0
+  n=0 security=0
+  while read -r verb what; do
+    [ "$verb" = Inst ] || continue
+    n=$((n + 1))
+    case $what in *-security* | *-Security*) security=$((security + 1)) ;; esac
+  done <<UPDATES
+$list
+UPDATES
+  fact updates "$n"
+  fact updates_security "$security"
+}
+
+# A package asked for it, or a newer kernel of the same flavour lies there. A container has its host's.
+check_reboot() {
+  needed=no
+  [ ! -e /run/reboot-required ] || needed=yes
+  if ! systemd-detect-virt -q -c 2>/dev/null; then
+    running=$(uname -r)
+    set -- /boot/vmlinuz-*-"${running##*-}"
+    newest=$(printf '%s\n' "$@" | sort -V | tail -n 1)
+    [ ! -e "$newest" ] || [ "$newest" = "/boot/vmlinuz-$running" ] || needed=yes
+  fi
+  fact reboot_needed "$needed"
+}
+
 main() {
   set -u
   check who check_who
@@ -75,6 +111,8 @@ main() {
   check disks check_disks
   check addresses check_addresses
   check software check_software
+  check updates check_updates
+  check reboot check_reboot
   check engines check_engines
   mark end
 }

@@ -1,6 +1,5 @@
 //! The groups' JSON API.
 
-use super::known::parse;
 use super::members;
 use super::model::{self, Fields, KINDS, RULE};
 use super::{Counts, Filter, Group};
@@ -8,9 +7,10 @@ use crate::access::Allowed;
 use crate::access::right::{Edit, Groups, Read, Servers, may};
 use crate::app::App;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
+use crate::features::fleet::scope::{self, parse};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
@@ -203,7 +203,7 @@ fn preview(ctx: &Ctx) -> Result<Reply> {
     let Some(Ok(rule)) = rule else {
         return Err(Error::internal("a rule that was checked"));
     };
-    let found = (ctx.app.db).read(|conn| members::matching(ctx.app, conn, &rule, None))?;
+    let found = (ctx.app.db).read(|conn| scope::matching(ctx.app, conn, &rule, None))?;
     let total = found.len() as i64;
     let items = found.into_iter().take(PREVIEW_MAX).map(|(id, name)| Found { id, name });
     Reply::json(&List {
@@ -216,16 +216,7 @@ fn recalculate(ctx: &Ctx) -> Result<Reply> {
     ctx.input()?.finish(&[])?;
     let id = ctx.id(0, "group")?;
     ctx.allowed(Edit, Groups)?.also(Read, Servers)?;
-    let change = ctx.app.db.write(|tx| {
-        let group = super::get(tx, id)?;
-        if group.fields.kind != KINDS[1] {
-            let say = "This is a group of domains: it has no rule, and nothing to recalculate.";
-            return Err(Error::new(Kind::Conflict, "group_of_domains", say));
-        }
-        let rule = group.fields.rule.as_ref().map(parse).transpose();
-        let rule = rule.map_err(|say| Error::new(Kind::Conflict, "group_rule_unreadable", say))?;
-        members::store(ctx.app, tx, id, rule.as_ref(), &group.fields.members)
-    })?;
+    let change = ctx.app.db.write(|tx| members::again(ctx.app, tx, id))?;
     Reply::json(&Changed {
         added: change.added,
         removed: change.removed,

@@ -1,56 +1,26 @@
 //! Members of groups of hosts: said one by one, or found by a rule. What a rule finds is stored, and found again when a
 //! server changes, when the rule does, and every five minutes, because figures and facts change by themselves.
 
-use super::known::{FACTS, FIGURES, Figures, fact, parse};
+use super::model::KINDS;
 use super::queries;
 use crate::app::App;
 use crate::base::clock::Duration;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::log;
-use crate::db::{Conn, Tx};
+use crate::db::Tx;
 use crate::events::outbox::Event;
-use crate::features::fleet::latest;
+use crate::features::fleet::scope::{matching, parse};
 use crate::rule::Rule;
 use crate::schedule::{Periodic, Work};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 pub const PERIODIC: &[Periodic] = &[Periodic {
     name: "groups.recalculate",
     every: Duration::from_secs(300),
     run: Work::Short(recalculate_all),
 }];
-
-/// Hosts for which the rule holds, by name. `only` looks at a single one.
-pub fn matching(app: &App, conn: &Conn, rule: &Rule, only: Option<i64>) -> Result<Vec<(i64, String)>> {
-    let figures = match rule.asks(&|field| FIGURES.contains(&field)) {
-        true => figures(app)?,
-        false => HashMap::new(),
-    };
-    let asks_facts = rule.asks(&|field| field.starts_with(FACTS));
-    let mut found = Vec::new();
-    queries::each_known(conn, only, |host| {
-        let facts: BTreeMap<String, String> = match asks_facts {
-            true => serde_json::from_str(&host.facts).unwrap_or_default(), // none before the first check
-            false => BTreeMap::new(),
-        };
-        let polled = figures.get(&host.id);
-        if rule.holds(&|field: &str| fact(&host, polled, &facts, field)) {
-            found.push((host.id, host.name));
-        }
-    })?;
-    Ok(found)
-}
-
-/// Of every server that was polled.
-fn figures(app: &App) -> Result<HashMap<i64, Figures>> {
-    let mut all = HashMap::new();
-    latest::each(&app.metrics, |polled| {
-        all.insert(polled.server, serde_json::from_str(polled.sample).unwrap_or_default());
-    })?;
-    Ok(all)
-}
 
 /// What a recalculation has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -86,6 +56,18 @@ pub fn store(app: &App, tx: &Tx, id: Id<id::Group>, rule: Option<&Rule>, said: &
     Ok(change)
 }
 
+/// Finds the members of a group of hosts again. Error: it is of domains, or its rule cannot be read.
+pub fn again(app: &App, tx: &Tx, id: Id<id::Group>) -> Result<Change> {
+    let group = super::get(tx, id)?;
+    if group.fields.kind != KINDS[1] {
+        let say = "This is a group of domains: it has no rule, and nothing to recalculate.";
+        return Err(Error::new(Kind::Conflict, "group_of_domains", say));
+    }
+    let rule = group.fields.rule.as_ref().map(parse).transpose();
+    let rule = rule.map_err(|say| Error::new(Kind::Conflict, "group_rule_unreadable", say))?;
+    store(app, tx, id, rule.as_ref(), &group.fields.members)
+}
+
 /// Reads a stored rule; one that this version does not understand finds nobody new and loses nobody.
 fn stored(id: i64, rule: &str) -> Option<Rule> {
     let read = serde_json::from_str::<Map<String, Value>>(rule).map_err(|e| e.to_string());
@@ -112,7 +94,7 @@ fn recalculate_all(app: &App) -> Result<()> {
 
 /// A server that is new or was changed is looked at by every rule.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
-    if !["server.created", "server.changed"].contains(&event.kind.as_str()) {
+    if !["server.created", "server.changed", "host.facts_changed"].contains(&event.kind.as_str()) {
         return Ok(());
     }
     let server = event.target_id;

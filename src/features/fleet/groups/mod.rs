@@ -2,7 +2,6 @@
 //! Deleting a group deletes nothing that was in it.
 
 mod events;
-mod known;
 mod model;
 mod queries;
 mod members;
@@ -47,11 +46,11 @@ pub const FEATURE: Feature = Feature {
 
 const TARGET: TargetKind = TargetKind {
     name: "group",
-    page: "/domains?group_id=",
+    page: "/groups/",
     name_of: |conn, id| Ok(queries::get(conn, Id::new(id))?.map(|group| group.fields.name)),
     named: |conn, name| {
         let same = |g: &Group| g.fields.name.to_lowercase() == name.to_lowercase();
-        Ok(of_domains(conn)?.into_iter().find(same).map(|g| g.id.get()))
+        Ok(all(conn)?.into_iter().find(same).map(|g| g.id.get()))
     },
     related: |_, id| Ok(vec![Related::to(TARGET.name, id)]),
 };
@@ -82,7 +81,10 @@ const SEARCH: &[Source] = &[Source {
         let hit = |g: Group| Hit {
             name: g.fields.name,
             detail: g.fields.notes,
-            href: format!("/groups#g{}", g.id),
+            href: match g.fields.kind {
+                "host" => format!("/groups/{}", g.id),
+                _ => format!("/groups#g{}", g.id),
+            },
         };
         Ok((rows.into_iter().map(hit).collect(), all))
     },
@@ -130,6 +132,23 @@ pub fn get(conn: &Conn, id: Id<id::Group>) -> Result<Group> {
 /// A page of groups and their total.
 pub fn list(conn: &Conn, filter: &Filter) -> Result<(Vec<Group>, i64)> {
     queries::list(conn, filter)
+}
+
+/// Every group by name.
+pub fn all(conn: &Conn) -> Result<Vec<Group>> {
+    let filter = Filter {
+        limit: i64::MAX,
+        ..Filter::default()
+    };
+    Ok(list(conn, &filter)?.0)
+}
+
+/// Every group of hosts with the ids of its servers.
+pub fn members_by_name(conn: &Conn) -> Result<Vec<(String, Vec<i64>)>> {
+    let of_hosts = all(conn)?.into_iter().filter(|group| group.fields.kind == "host");
+    of_hosts
+        .map(|group| Ok((group.fields.name, queries::members(conn, group.id)?)))
+        .collect()
 }
 
 /// Every group of domains by name.

@@ -1,8 +1,8 @@
 //! Fields of a group and their validation.
 
-use super::known::parse;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
+use crate::features::fleet::scope::parse;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::rule::Rule;

@@ -1,6 +1,5 @@
 //! SQL of the groups.
 
-use super::known::Known;
 use super::model::{Fields, KINDS};
 use super::{Counts, Group};
 use crate::base::clock::Ms;
@@ -89,36 +88,6 @@ pub fn rules(conn: &Conn) -> Result<Vec<(i64, String)>> {
     Ok(statement
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?)
-}
-
-/// Passes on what rules may ask of every server, by name, or of a single one.
-pub fn each_known(conn: &Conn, only: Option<i64>, mut each: impl FnMut(Known)) -> Result<()> {
-    let mut statement = conn.prepare_cached(
-        "SELECT s.id, s.name, s.host, s.ssh_port, s.username, s.description, s.tags, s.environment, s.os_type,
-           s.check_method, s.state, s.glances_api, s.facts,
-           (SELECT c.status FROM host_checks c WHERE c.server_id = s.id ORDER BY c.id DESC LIMIT 1)
-         FROM servers s WHERE ?1 IS NULL OR s.id = ?1 ORDER BY s.name, s.id",
-    )?;
-    let mut rows = statement.query([only])?;
-    while let Some(r) = rows.next()? {
-        each(Known {
-            id: r.get(0)?,
-            name: r.get(1)?,
-            host: r.get(2)?,
-            port: r.get(3)?,
-            username: r.get(4)?,
-            description: r.get(5)?,
-            tags: serde_json::from_str(r.get_ref(6)?.as_str().unwrap_or_default()).unwrap_or_default(),
-            environment: r.get(7)?,
-            os_type: r.get(8)?,
-            check_method: r.get(9)?,
-            state: r.get(10)?,
-            glances: r.get::<_, Option<i64>>(11)?.map(|api| api as f64),
-            facts: r.get(12)?,
-            status: r.get(13)?,
-        });
-    }
-    Ok(())
 }
 
 /// By its name, whatever the case.

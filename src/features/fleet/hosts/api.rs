@@ -1,6 +1,7 @@
 //! The hosts' JSON API: `/api/servers` under the names of inventories.
 
 use super::check::{self, Seen, Status, Target};
+use super::facts::changes;
 use super::{Row, queries};
 use crate::access::right::{Edit, Read, Run, Servers, may};
 use crate::app::App;
@@ -41,6 +42,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/hosts/{id}/checks", may(Read, Servers), history)
         .query(&[LIMIT, OFFSET])
         .gives::<List<RunView>>(),
+    route(Get, "/api/hosts/{id}/facts", may(Read, Servers), facts)
+        .query(&[LIMIT, OFFSET])
+        .gives::<List<FactsView>>(),
 ];
 
 const LIST: &[Param] = &[
@@ -264,6 +268,56 @@ fn history(ctx: &Ctx) -> Result<Reply> {
         latency_ms: row.seen.latency_ms,
         latency_min_ms: row.range.map(|(min, _)| min),
         latency_max_ms: row.range.map(|(_, max)| max),
+    });
+    Reply::json(&List {
+        items: items.collect::<Vec<_>>(),
+        total,
+    })
+}
+
+described! {
+    /// Equal facts in a row.
+    struct FactsView<'a> {
+        first_at: String,
+        last_at: String,
+        /// How often in a row.
+        count: i64,
+        facts: &'a BTreeMap<String, String>,
+        /// What differs from the snapshot before; empty for the first.
+        changes: Vec<ChangeView>,
+    }
+
+    /// A fact that came, went or is another.
+    struct ChangeView {
+        fact: String,
+        /// Nothing: it came.
+        before: Option<String>,
+        /// Nothing: it went.
+        after: Option<String>,
+    }
+}
+
+/// Snapshots, the newest first. One more is read, so that the last one shown knows the one before it.
+fn facts(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "server")?;
+    let (limit, offset) = ctx.page()?;
+    let (rows, total) = ctx.app.db.read(|conn| {
+        servers::get(conn, id)?;
+        queries::facts(conn, id, limit + 1, offset)
+    })?;
+    let items = rows.iter().enumerate().take(limit as usize).map(|(n, row)| FactsView {
+        first_at: rfc3339(row.first_at),
+        last_at: rfc3339(row.last_at),
+        count: row.count,
+        facts: &row.facts,
+        changes: (rows.get(n + 1).into_iter())
+            .flat_map(|before| changes(&before.facts, &row.facts))
+            .map(|change| ChangeView {
+                fact: change.fact,
+                before: change.before,
+                after: change.after,
+            })
+            .collect(),
     });
     Reply::json(&List {
         items: items.collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Once a minute every host with a method is looked at; results are stored together.
 
 use super::check::{Seen, Target, look};
-use super::queries;
+use super::{queries, snapshots};
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration};
 use crate::base::error::Result;
@@ -21,11 +21,22 @@ pub const PERIODIC: &[Periodic] = &[
         every: Duration::from_secs(3600),
         run: Work::Short(|app| {
             let days = app.db.read(|conn| RETENTION_EVENT_DAYS.number(conn))?;
-            app.db
-                .write(|tx| queries::purge(tx, clock::now() - days * DAY).map(drop))
+            let before = clock::now() - days * DAY;
+            app.db.write(|tx| {
+                queries::purge(tx, before)?;
+                queries::purge_facts(tx, before).map(drop)
+            })
         }),
     },
+    Periodic {
+        name: "hosts.facts",
+        every: FACTS_EVERY,
+        run: Work::Short(|app| snapshots::ask_daily(app, FACTS_EVERY.as_millis() as i64)),
+    },
 ];
+
+/// From round to round of those that are asked for their facts; each is asked once a day.
+const FACTS_EVERY: Duration = Duration::from_secs(600);
 
 /// Concurrent looks. They only wait.
 const WIDTH: usize = 64;

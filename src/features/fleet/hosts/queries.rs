@@ -1,8 +1,9 @@
 //! SQL of the looks at hosts. Only a host's newest row (highest id) is ever updated.
 
-use super::Row;
 use super::check::{Seen, Status, Target};
-use crate::base::clock::Ms;
+use super::facts::Facts;
+use super::{Row, Snapshot};
+use crate::base::clock::{DAY, Ms};
 use crate::base::error::Result;
 use crate::base::id::{Id, Server};
 use crate::db::Conn;
@@ -111,4 +112,79 @@ pub fn purge(conn: &Conn, before: Ms) -> Result<usize> {
          AND id NOT IN (SELECT max(id) FROM host_checks GROUP BY server_id)",
         [before],
     )?)
+}
+
+fn read_facts(r: &rusqlite::Row) -> rusqlite::Result<Snapshot> {
+    Ok(Snapshot {
+        first_at: r.get(0)?,
+        last_at: r.get(1)?,
+        count: r.get(2)?,
+        facts: serde_json::from_str(r.get_ref(3)?.as_str()?).unwrap_or_default(),
+    })
+}
+
+/// The newest snapshots of a host after the first `offset`, and their total.
+pub fn facts(conn: &Conn, server: Id<Server>, limit: i64, offset: i64) -> Result<(Vec<Snapshot>, i64)> {
+    let mut statement = conn.prepare_cached(
+        "SELECT first_at, last_at, count, facts FROM host_facts WHERE server_id = ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+    )?;
+    let rows = statement.query_map([server.get(), limit, offset], read_facts)?;
+    let total = conn
+        .prepare_cached("SELECT count(*) FROM host_facts WHERE server_id = ?1")?
+        .query_row([server.get()], |r| r.get(0))?;
+    Ok((rows.collect::<rusqlite::Result<_>>()?, total))
+}
+
+/// What was found last.
+pub fn newest_facts(conn: &Conn, server: Id<Server>) -> Result<Option<Snapshot>> {
+    Ok(facts(conn, server, 1, 0)?.0.pop())
+}
+
+/// The newest snapshot was found again.
+pub fn seen_again(conn: &Conn, server: Id<Server>, at: Ms) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE host_facts SET last_at = max(last_at, ?2), count = count + 1
+         WHERE id = (SELECT max(id) FROM host_facts WHERE server_id = ?1)",
+    )?
+    .execute(params![server.get(), at])?;
+    Ok(())
+}
+
+/// Keeps a new snapshot.
+pub fn keep_facts(conn: &Conn, server: Id<Server>, facts: &Facts, at: Ms) -> Result<()> {
+    conn.prepare_cached("INSERT INTO host_facts (server_id, first_at, last_at, facts) VALUES (?1, ?2, ?2, ?3)")?
+        .execute(params![server.get(), at, serde_json::json!(facts).to_string()])?;
+    Ok(())
+}
+
+/// Deletes snapshots last found before `before`, except a host's two newest: they say what has changed last.
+pub fn purge_facts(conn: &Conn, before: Ms) -> Result<usize> {
+    Ok(conn.execute(
+        "DELETE FROM host_facts WHERE last_at < ?1 AND (SELECT count(*) FROM host_facts n
+           WHERE n.server_id = host_facts.server_id AND n.id > host_facts.id) >= 2",
+        [before],
+    )?)
+}
+
+/// Hosts whose facts are older than `before` and that were not asked since, the oldest first: as many as a round of `every`
+/// ms has to take when all are asked within a day, and one more. None without an accepted key, and none that is down.
+pub fn facts_due(conn: &Conn, before: Ms, every: Ms) -> Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT s.id, s.name FROM servers s LEFT JOIN host_facts_asked a ON a.server_id = s.id
+         WHERE s.host_key_state = 'pinned' AND s.status <> 'unreachable'
+           AND max(coalesce(s.facts_at, s.created_at), coalesce(a.at, 0)) < ?1
+         ORDER BY max(coalesce(s.facts_at, s.created_at), coalesce(a.at, 0)), s.id
+         LIMIT (SELECT count(*) * ?2 / ?3 + 1 FROM servers)",
+    )?;
+    let rows = statement.query_map([before, every, DAY], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Notes that a host was asked by the clock.
+pub fn set_facts_asked(conn: &Conn, server: i64, at: Ms) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO host_facts_asked (server_id, at) VALUES (?1, ?2) ON CONFLICT (server_id) DO UPDATE SET at = ?2",
+    )?
+    .execute([server, at])?;
+    Ok(())
 }

@@ -169,6 +169,11 @@ pub fn each(metrics: &Db, mut visit: impl FnMut(Text)) -> Result<()> {
     })
 }
 
+/// Calls the function with the sample (JSON, without disks) of every server's last poll, or of one server's.
+pub fn samples(metrics: &Db, only: Option<i64>, visit: impl FnMut(i64, &str)) -> Result<()> {
+    metrics.read(|conn| queries::samples(conn, only, visit))
+}
+
 /// The disks of a server's last poll: a JSON array of `{"mount","device","used","size","percent"}`.
 pub fn disks(metrics: &Db, server: Id<Server>) -> Result<Option<Box<RawValue>>> {
     let text = metrics.read(|conn| queries::disks(conn, server))?;

@@ -32,6 +32,19 @@ pub fn get(conn: &Conn, server: Id<Server>) -> Result<Option<LatestRow>> {
 }
 
 /// Passes on every server's last poll: server, start, duration, sample, disks.
+/// Of every server, or of one.
+pub fn samples(conn: &Conn, only: Option<i64>, mut each: impl FnMut(i64, &str)) -> Result<()> {
+    let mut statement = conn.prepare_cached(match only {
+        Some(_) => "SELECT server, sample FROM server_latest WHERE server = ?1",
+        None => "SELECT server, sample FROM server_latest WHERE ?1 IS NULL",
+    })?;
+    let mut rows = statement.query([only])?;
+    while let Some(r) = rows.next()? {
+        each(r.get(0)?, r.get_ref(1)?.as_str().unwrap_or_default());
+    }
+    Ok(())
+}
+
 pub fn each(conn: &Conn, mut each: impl FnMut(i64, Ms, u32, &str, &str)) -> Result<()> {
     let mut statement = conn.prepare_cached("SELECT server, at_ms, took_ms, sample, disks FROM server_latest")?;
     let mut rows = statement.query([])?;

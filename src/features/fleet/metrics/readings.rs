@@ -68,7 +68,7 @@ pub static SERVERS: Kind = Kind {
         Ok(all.map(|row| (row.id, row.name)).collect())
     },
     name_of: |conn, id| Ok(servers::polled(conn, Id::new(id))?.map(|polled| polled.name)),
-    tagged: servers::tagged,
+    on: |_, servers| Ok(servers.clone()),
     fingerprint: servers::poll_fingerprint,
     silence_max: |conn, id| {
         let interval_s = servers::get(conn, Id::new(id))?.fields.poll_interval_s;

@@ -1,6 +1,6 @@
 //! The servers' JSON API.
 
-use super::model::{self, Fields};
+use super::model::{self, Fields, Valid};
 use super::settings;
 use super::{Filter, Server, State, Worst};
 use crate::access::Allowed;
@@ -296,6 +296,21 @@ pub fn add(app: &App, input: Input, by: Allowed<Edit, Servers>) -> Result<Server
         let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
     })
+}
+
+/// A draft of a new server, checked and not stored. Without a secret the login is given afterwards.
+pub fn draft(input: Input, fresh: &Fields, has_secret: bool, by: Allowed<Edit, Servers>) -> Result<Valid> {
+    let valid = match has_secret {
+        true => model::read(input, fresh.clone(), None),
+        false => model::read_entry(input, fresh.clone(), None),
+    }?;
+    model::check_here(&valid.fields, None, by)?;
+    Ok(valid)
+}
+
+/// Does the key of a draft open? Error: why not.
+pub fn check_key(app: &App, valid: &Valid) -> Result<()> {
+    check_stored_key(app, None, &valid.secrets)
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {

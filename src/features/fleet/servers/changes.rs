@@ -76,8 +76,35 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
             &data,
         )?;
     }
+    emit_tags(app, tx, &now, &valid.fields)?;
     let (what, name) = (("server.update", "server.changed"), &*valid.fields.name);
     note(app, tx, by, what, (old.id, name), &before)
+}
+
+/// Tells which tags came and went; their order does not matter.
+fn emit_tags(app: &App, tx: &Tx, old: &Server, new: &Fields) -> Result<()> {
+    let without = |all: &[String], those: &[String]| -> Vec<String> {
+        all.iter().filter(|tag| !those.contains(tag)).cloned().collect()
+    };
+    let (added, removed) = (
+        without(&new.tags, &old.fields.tags),
+        without(&old.fields.tags, &new.tags),
+    );
+    if added.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    let signed = |sign: char, tags: &[String]| tags.iter().map(|tag| format!("{sign}{tag}")).collect::<Vec<_>>();
+    let evidence = [signed('+', &added), signed('-', &removed)].concat();
+    let data = serde_json::json!({
+        "name": new.name, "tags": new.tags, "added": added, "removed": removed, "evidence": evidence,
+    });
+    outbox::emit(
+        tx,
+        &app.wakes.events,
+        "server.tags_changed",
+        ("server", old.id.get()),
+        &data,
+    )
 }
 
 /// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time.

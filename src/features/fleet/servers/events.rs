@@ -34,6 +34,7 @@ pub const KINDS: &[EventKind] = &[
     EventKind::news("server.created", may(Read, Servers)),
     EventKind::news("server.deleted", may(Read, Servers)),
     EventKind::streamed("server.changed", may(Read, Servers)),
+    EventKind::news("server.tags_changed", may(Read, Servers)),
     EventKind::streamed("server.provisioned", may(Read, Servers)),
     EventKind::streamed("server.sites_off", may(Read, Servers)),
 ];

@@ -28,21 +28,21 @@ use crate::feature::Feature;
 use crate::feature::{Hit, Source};
 use crate::http::menu::{self, Action, Badge, Entry};
 
-pub use api::{REMOVAL, add, remove, save};
+pub use api::{REMOVAL, add, check_key, draft, remove, save};
 pub use changes::{create, delete, fresh, serves, update};
 pub use connection::{SITES_OFF, ServerConnection};
 pub use host_key::accept_host_key;
 pub use model::{CHECK_METHODS, Fields, PARAMS};
 pub use pages::{Known, known, words};
 pub use queries::{
-    Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, poll_fingerprint, polled, states,
-    tagged, tags,
+    Company, Counts, Filter, StateRow, alerts_changed, by_name, company, counts, names, poll_fingerprint, polled,
+    states, tags,
 };
 pub use secrets::secret;
 pub use server::{Alerts, Availability, HostKeyState, Polled, Server, State, Worst};
 pub use settings::POLL_FAIL_THRESHOLD;
 pub use target::related;
-pub use tasks::{DEPLOY_PROXY, connect, emit_work_ended};
+pub use tasks::{CHECK_SSH, DEPLOY_PROXY, connect, emit_work_ended};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -9,7 +9,6 @@ use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
-use std::collections::HashSet;
 
 const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
     s.glances_scheme, s.glances_host, s.glances_port, s.glances_path, s.glances_auth_type, s.glances_username,
@@ -25,8 +24,10 @@ const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
 const SILENCED: &str = "(SELECT max(q.ends_at) FROM main.silences q WHERE q.state = 'active' AND q.kind = ''
       AND NOT EXISTS (SELECT 1 FROM main.silence_targets t WHERE t.silence_id = q.id
-        AND (t.target_type <> 'server' OR t.target_id <> s.id))
-      AND (q.tag = '' OR EXISTS (SELECT 1 FROM server_tags t WHERE t.tag = q.tag AND t.server_id = s.id)))";
+        AND (t.target_type <> 'server' OR t.target_id <> s.id)
+        AND (t.target_type <> 'group' OR NOT EXISTS (SELECT 1 FROM main.group_members m
+          WHERE m.group_id = t.target_id AND m.server_id = s.id)))
+      AND (q.scope = '' OR EXISTS (SELECT 1 FROM main.silence_servers m WHERE m.silence_id = q.id AND m.server_id = s.id)))";
 
 fn strings(json: String) -> Vec<String> {
     serde_json::from_str(&json).unwrap_or_default()
@@ -130,6 +131,15 @@ pub fn get(conn: &Conn, id: Id<id::Server>) -> Result<Option<Server>> {
 pub fn by_name(conn: &Conn, name: &str) -> Result<Option<Id<id::Server>>> {
     let mut statement = conn.prepare_cached("SELECT id FROM servers WHERE name = ?1")?;
     Ok(statement.query_row([name], |r| r.get(0)).optional()?.map(Id::new))
+}
+
+/// Ids and names of these servers, by name.
+pub fn names(conn: &Conn, ids: &[i64]) -> Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, name FROM servers WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY name, id",
+    )?;
+    let rows = statement.query_map([serde_json::json!(ids).to_string()], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Filter of a list; empty texts mean any.
@@ -322,15 +332,6 @@ pub fn tags(conn: &Conn) -> Result<Vec<(String, i64)>> {
         .prepare_cached("SELECT tag, count(*) FROM server_tags GROUP BY tag ORDER BY count(*) DESC, tag LIMIT 200")?;
     Ok(statement
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?)
-}
-
-/// Ids of servers with one of these tags.
-pub fn tagged(conn: &Conn, tags: &[String]) -> Result<HashSet<i64>> {
-    let mut statement =
-        conn.prepare_cached("SELECT server_id FROM server_tags WHERE tag IN (SELECT value FROM json_each(?1))")?;
-    Ok(statement
-        .query_map([serde_json::json!(tags).to_string()], |r| r.get(0))?
         .collect::<rusqlite::Result<_>>()?)
 }
 

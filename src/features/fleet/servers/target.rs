@@ -14,16 +14,12 @@ pub const TARGET: TargetKind = TargetKind {
         Ok(queries::all(conn)?.into_iter().find(same).map(|s| s.id.get()))
     },
     related: |conn, id| {
-        let found = queries::get(conn, Id::new(id))?;
-        Ok(found.iter().map(related).collect())
+        let found = queries::polled(conn, Id::new(id))?;
+        Ok(found.map(|_| Related::to(TARGET.name, id)).into_iter().collect())
     },
 };
 
 /// A server as something that others stand on.
 pub fn related(server: &Server) -> Related {
-    let tags = Some(server.fields.tags.clone());
-    Related {
-        tags,
-        ..Related::to(TARGET.name, server.id.get())
-    }
+    Related::to(TARGET.name, server.id.get())
 }

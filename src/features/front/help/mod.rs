@@ -43,6 +43,7 @@ chapters! {
     "readme": "README.md",
     "start": "src/manual/start.md",
     "operations": "src/manual/operations.md",
+    "hosts": "src/manual/hosts.md",
     "security": "src/manual/security.md",
     "rights": "src/manual/rights.md",
     "changes": "src/manual/changes.md",

@@ -248,7 +248,7 @@ pub fn counts(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
 pub fn loud(conn: &Conn) -> Result<Vec<(&'static Reason, i64)>> {
     count(
         conn,
-        "NOT EXISTS (SELECT 1 FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.tag = ''
+        "NOT EXISTS (SELECT 1 FROM main.silences q WHERE q.state = 'active' AND q.kind = '' AND q.scope = ''
            AND NOT EXISTS (SELECT 1 FROM main.silence_targets t WHERE t.silence_id = q.id
              AND NOT (t.target_type = 'domain' AND t.target_id = d.id)
              AND NOT (t.target_type = 'group' AND t.target_id IS d.group_id)))",

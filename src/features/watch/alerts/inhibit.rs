@@ -130,7 +130,7 @@ fn hang(app: &App, tx: &Tx, alert: &Alert, at: Ms) -> Result<Dependents> {
 /// Decides whether an alert is suppressed; a change is an event. Returns the previous reason.
 fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppression>> {
     let was = alert.quiet.take();
-    alert.quiet = match (reason(tx, alert)?, &was) {
+    alert.quiet = match (reason(app, tx, alert)?, &was) {
         (
             None,
             Some(Suppression {
@@ -174,13 +174,13 @@ fn decide(app: &App, tx: &Tx, alert: &mut Alert, now: Ms) -> Result<Option<Suppr
 }
 
 /// The reason for suppression: another alert, a silence, or flapping.
-fn reason(conn: &Conn, alert: &Alert) -> Result<Option<Suppression>> {
+fn reason(app: &App, conn: &Conn, alert: &Alert) -> Result<Option<Suppression>> {
     let subject = Subject::of(conn, &alert.kind, (&alert.target.0, alert.target.1))?;
     if let Some(by) = cause(conn, &subject)? {
         let (why, until) = (Why::Muted, None);
         return Ok(Some(Suppression { why, by, until }));
     }
-    if let Some(silence) = silences::covering(conn, &subject)? {
+    if let Some(silence) = silences::covering(app, conn, &subject)? {
         return Ok(Some(Suppression {
             why: Why::Silenced,
             by: silence.id.get(),

@@ -331,7 +331,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some((kind, alert)) = raises else {
         return Ok(());
     };
-    let Some(level) = rules::level(tx, kind.name, target, worse(event))? else {
+    let Some(level) = rules::level(app, tx, kind.name, target, worse(event))? else {
         return Ok(());
     };
     let variant = text(event, "variant");
@@ -377,7 +377,7 @@ fn unruled(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let kind = text(event, "kind");
     for (target, id, part) in queries::targets(tx, &kind)? {
         let target = (target.as_str(), id);
-        if rules::level(tx, &kind, target, None)?.is_none() {
+        if rules::level(app, tx, &kind, target, None)?.is_none() {
             let unruled = queries::resolve(tx, &kind, &part, target, true, event.at)?;
             over(app, tx, unruled, false, event.at)?;
         }

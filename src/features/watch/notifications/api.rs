@@ -82,6 +82,9 @@ described! {
         time_zone: String,
         min_level: Level,
         events: Vec<String>,
+        /// What it is about; nothing: anything.
+        scope: Option<Map<String, Value>>,
+        /// The tags, where the scope is nothing else.
         tags: Vec<String>,
         /// Destination, as far as it is not secret.
         address: String,
@@ -142,7 +145,8 @@ fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<View> {
         time_zone: f.time_zone,
         min_level: f.min_level,
         events: f.events,
-        tags: f.tags,
+        scope: f.scope.said().cloned(),
+        tags: f.scope.tags().unwrap_or_default(),
         address: address(app, conn, e)?,
         from_environment: seed.is_some_and(|(state, id)| state == "env" && id == e.id),
         state: StateView {

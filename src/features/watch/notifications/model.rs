@@ -8,6 +8,7 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
+use crate::features::fleet::scope::{self, SCOPE, Scope};
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::kinds::{self, EventKind};
@@ -29,8 +30,8 @@ pub struct Fields {
     pub min_level: Level,
     /// Subscribed kinds ([`is_known`]); empty: every alert, no other events.
     pub events: Vec<String>,
-    /// Only servers with one of these tags; empty: all.
-    pub tags: Vec<String>,
+    /// Only about these.
+    pub scope: Scope,
     /// Settings of the channel.
     pub config: Value,
 }
@@ -44,7 +45,7 @@ impl Default for Fields {
             time_zone: String::new(),
             min_level: Level::Warning,
             events: Vec::new(),
-            tags: Vec::new(),
+            scope: Scope::default(),
             config: Value::Null,
         }
     }
@@ -82,7 +83,13 @@ const OWN: &[Param] = &[
         64,
         "Kinds it has subscribed to; none: every alert and no news.",
     ),
-    param::list("tags", 32, 64, "Only about servers with one of these."),
+    SCOPE,
+    param::list(
+        "tags",
+        32,
+        64,
+        "Short for a scope: only about servers with one of these.",
+    ),
     param::secret(
         "token",
         SECRET_MAX,
@@ -155,7 +162,9 @@ pub fn read(
         i.wrong("events", "bad_choice", say);
     }
     set(&mut f.events, events);
-    set(&mut f.tags, i.list("tags"));
+    let tags = i.list("tags").map(|tags| ("tags", tags));
+    let said = scope::read(i, &f.scope, tags, None);
+    set(&mut f.scope, said);
     let mut secrets = Vec::new();
     for column in channel.secrets.iter().copied() {
         let Some(change) = i.secret(column) else {

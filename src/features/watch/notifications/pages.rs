@@ -11,6 +11,7 @@ use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
+use crate::features::fleet::scope;
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -56,6 +57,8 @@ struct Item {
     alerts: usize,
     news: usize,
     tags: Vec<String>,
+    /// The scope in short, where it is not tags.
+    scope: String,
     from_environment: bool,
 }
 
@@ -96,7 +99,11 @@ fn list(ctx: &Ctx) -> Result<Reply> {
                 min_level: e.fields.min_level,
                 alerts: e.fields.events.len() - news,
                 news,
-                tags: e.fields.tags,
+                scope: match e.fields.scope.tags() {
+                    Some(_) => String::new(),
+                    None => e.fields.scope.sentence(),
+                },
+                tags: e.fields.scope.tags().unwrap_or_default(),
                 name: e.fields.name,
             })
         });
@@ -178,7 +185,8 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
     values.insert("time_zone".into(), json!(f.time_zone));
     values.insert("min_level".into(), json!(f.min_level));
     values.insert("events".into(), json!(f.events));
-    values.insert("tags".into(), f.tags.join(", ").into());
+    values.insert("tags".into(), f.scope.tags().unwrap_or_default().join(", ").into());
+    values.insert("scope".into(), f.scope.form_text().into());
     let (address, seeded, tested) = match endpoint {
         None => (String::new(), false, Vec::new()),
         Some(e) => ctx.app.db.read(|conn| {
@@ -225,7 +233,7 @@ fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
     page::show(
         ctx,
         "notifications/form.html",
-        json!({ "form": form, "errors": errors }),
+        json!({ "form": form, "errors": errors, "fields": scope::FIELDS }),
     )
 }
 

@@ -8,12 +8,13 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
+use crate::features::fleet::scope::Scope;
 use crate::lang::Lang;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 
 const COLUMNS: &str =
-    "id, type, name, enabled, lang, min_level, events, tags, config, token IS NOT NULL, url IS NOT NULL,
+    "id, type, name, enabled, lang, min_level, events, scope, config, token IS NOT NULL, url IS NOT NULL,
     secret IS NOT NULL, password IS NOT NULL, headers IS NOT NULL, blocked_until, created_at, updated_at,
     (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id), saved_by,
     time_zone";
@@ -43,7 +44,7 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
             time_zone: r.get(19)?,
             min_level: Level::parse(&r.get::<_, String>(5)?).unwrap_or(Level::Info),
             events: list(r.get(6)?),
-            tags: list(r.get(7)?),
+            scope: Scope::stored(r.get_ref(7)?.as_str()?),
             config: serde_json::from_str(&r.get::<_, String>(8)?).unwrap_or_default(),
         },
         has,
@@ -95,10 +96,10 @@ fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
 
 pub fn insert(conn: &Conn, channel: &str, f: &Fields, saved_by: Role, at: Ms) -> Result<Id<id::Endpoint>> {
     conn.execute(
-        "INSERT INTO notification_endpoints (type, name, enabled, lang, min_level, events, tags, config, created_at, updated_at, saved_by,
+        "INSERT INTO notification_endpoints (type, name, enabled, lang, min_level, events, scope, config, created_at, updated_at, saved_by,
          time_zone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11)",
         params![
-            channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at,
+            channel, f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, f.scope.text(), json(&f.config)?, at,
             saved_by.name(), f.time_zone
         ],
     )
@@ -108,10 +109,10 @@ pub fn insert(conn: &Conn, channel: &str, f: &Fields, saved_by: Role, at: Ms) ->
 
 pub fn update(conn: &Conn, id: Id<id::Endpoint>, f: &Fields, at: Ms) -> Result<()> {
     conn.execute(
-        "UPDATE notification_endpoints SET name = ?2, enabled = ?3, lang = ?4, min_level = ?5, events = ?6, tags = ?7, config = ?8,
+        "UPDATE notification_endpoints SET name = ?2, enabled = ?3, lang = ?4, min_level = ?5, events = ?6, scope = ?7, config = ?8,
          updated_at = ?9, time_zone = ?10, revision = revision + 1 WHERE id = ?1",
         params![
-            id.get(), f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, json(&f.tags)?, json(&f.config)?, at,
+            id.get(), f.name, f.enabled, f.lang.tag(), f.min_level.name(), json(&f.events)?, f.scope.text(), json(&f.config)?, at,
             f.time_zone
         ],
     )

@@ -121,7 +121,7 @@ fn of_alert(what: What, event: &Event) -> Facts {
 }
 
 /// Does an endpoint subscribe to this?
-fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
+fn wants(app: &App, conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
     let e = &endpoint.fields;
     let subscribed = match f.what {
         What::Event => e.events.contains(&f.kind),
@@ -130,20 +130,10 @@ fn wants(conn: &Conn, endpoint: &Endpoint, f: &Facts) -> Result<bool> {
     if !e.enabled || !subscribed {
         return Ok(false);
     }
-    if e.tags.is_empty() {
-        return Ok(true);
+    match e.scope.is_everything() {
+        true => Ok(true),
+        false => (e.scope).covers(app, conn, &kinds::related(conn, (&f.target.0, f.target.1))?),
     }
-    let tags = match f.target.0.as_str() {
-        "server" => match servers::get(conn, Id::new(f.target.1)) {
-            Ok(server) => server.fields.tags,
-            Err(e) if e.kind == Kind::NotFound => Vec::new(),
-            Err(e) => return Err(e),
-        },
-        _ => Vec::new(),
-    };
-    Ok(tags
-        .iter()
-        .any(|t| e.tags.iter().any(|wanted| wanted.to_lowercase() == t.to_lowercase())))
 }
 
 fn put(app: &App, tx: &Tx, endpoint: &Endpoint, event: &Event, facts: &Facts, next_at: Ms) -> Result<()> {
@@ -223,7 +213,7 @@ fn raised(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let pause = settings::MESSAGES_MIN_INTERVAL_S.number(tx)? * SECOND;
     let print = fingerprint(&facts);
     for endpoint in queries::all(tx)? {
-        if !wants(tx, &endpoint, &facts)? {
+        if !wants(app, tx, &endpoint, &facts)? {
             continue;
         }
         let before = queries::last_notified(tx, endpoint.id, &print)?;
@@ -324,7 +314,7 @@ fn news(app: &App, tx: &Tx, event: &Event) -> Result<()> {
         flaps: None,
     };
     for endpoint in queries::all(tx)? {
-        if wants(tx, &endpoint, &facts)? {
+        if wants(app, tx, &endpoint, &facts)? {
             put(app, tx, &endpoint, event, &facts, event.at)?;
         }
     }

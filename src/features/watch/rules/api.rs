@@ -19,6 +19,7 @@ use crate::http::request::Method::{Delete, Get, Patch, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::kinds::About;
 use crate::lang::Lang;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Routes of the JSON API.
@@ -46,9 +47,7 @@ pub struct Around {
 impl Around {
     /// Reads them.
     pub fn read(conn: &Conn) -> Result<Around> {
-        let groups = groups::of_domains(conn)?
-            .into_iter()
-            .map(|g| (g.id.get(), g.fields.name));
+        let groups = groups::all(conn)?.into_iter().map(|g| (g.id.get(), g.fields.name));
         Ok(Around {
             firing: queries::counts(conn)?.into_iter().collect(),
             groups: groups.collect(),
@@ -96,8 +95,12 @@ described! {
         revision: i64,
         created_at: Option<String>,
         updated_at: Option<String>,
+        /// What it is narrowed to; nothing: everything.
+        scope: Option<Map<String, Value>>,
+        /// Of servers: the tags, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         tags: Option<Vec<String>>,
+        /// Of domains: the groups, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         groups: Option<Vec<i64>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,8 +138,9 @@ fn view(rule: &Rule, around: &Around) -> View {
         revision: rule.revision,
         created_at: (rule.revision > 0).then(|| rfc3339(rule.created_at)),
         updated_at: (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
-        tags: (about == About::Server).then_some(f.tags),
-        groups: (about == About::Domain).then_some(f.groups),
+        scope: f.scope.said().cloned(),
+        tags: (about == About::Server).then(|| f.scope.tags().unwrap_or_default()),
+        groups: (about == About::Domain).then(|| f.scope.groups().unwrap_or_default()),
         unit: series.map(|s| s.unit.name()),
         direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
         threshold: series.map(|_| f.limit.threshold),

@@ -1,6 +1,7 @@
 //! Fields of a rule, and the built-in rules.
 
 use super::watches::{DISK, DISK_TREND, SERIES, Series, Watches, builtin_of};
+use crate::features::fleet::scope::Scope;
 use crate::kinds::{self, BuiltinRule, EventKind};
 
 /// Alert levels, lowest first.
@@ -52,10 +53,8 @@ pub struct Fields {
     pub enabled: bool,
     /// One of [`LEVELS`].
     pub level: &'static str,
-    /// Only servers with one of these tags; empty: all.
-    pub tags: Vec<String>,
-    /// Only domains in one of these groups; empty: all. A deleted group matches nothing.
-    pub groups: Vec<i64>,
+    /// Only about these. A deleted group matches nothing.
+    pub scope: Scope,
     /// Unused for events.
     pub limit: Limit,
 }
@@ -67,8 +66,7 @@ impl Fields {
             watches,
             enabled: true,
             level: "WARNING",
-            tags: Vec::new(),
-            groups: Vec::new(),
+            scope: Scope::default(),
             limit,
         }
     }

@@ -28,16 +28,19 @@ const STEP_BEFORE_S: u32 = 3_600;
 const SERVERS_AT_ONCE: usize = 50;
 const REST: Duration = Duration::from_millis(50);
 
-pub const PERIODIC: &[Periodic] = &[Periodic {
+pub const PERIODIC: Periodic = Periodic {
     name: "metrics.filling",
     every: EVERY,
     run: Work::Long(forecast),
-}];
+};
 
 fn forecast(app: &App, cancel: &Cancel) -> Result<()> {
-    let (in_force, all) = app
-        .db
-        .read(|conn| Ok((in_force(conn, &SERVERS, Rule::is_of_trends)?, servers::states(conn)?)))?;
+    let (in_force, all) = app.db.read(|conn| {
+        Ok((
+            in_force(app, conn, &SERVERS, Rule::is_of_trends)?,
+            servers::states(conn)?,
+        ))
+    })?;
     if in_force.is_empty() {
         return Ok(());
     }

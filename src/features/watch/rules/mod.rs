@@ -29,16 +29,16 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::{Feature, Observes};
-use crate::features::fleet::servers;
-use crate::features::proxy::domains;
-use crate::kinds::About;
+use crate::kinds::{self, About};
 use crate::lang::Lang;
 use crate::lang::format::bytes;
+use crate::schedule::{Periodic, Work};
 use crate::series::{Kind as SubjectKind, Subject};
 use builtin::{Builtin, Fields, LEVELS};
 pub use evaluate::Evaluator;
 use evaluate::{InForce, Transition};
 use model::Valid;
+use std::collections::HashSet;
 use std::sync::Arc;
 use watches::{DISK_TREND, Unit, Watches};
 
@@ -49,7 +49,7 @@ pub const FEATURE: Feature = Feature {
     words: include_str!("words.txt"),
     routes: api::ROUTES,
     pages: pages::ROUTES,
-    periodic: disk_forecast::PERIODIC,
+    periodic: PERIODIC,
     observers: &[Observes(observer::start)],
     react: Some(react),
     settings: settings::SETTINGS,
@@ -232,6 +232,7 @@ fn note(app: &App, tx: &Tx, by: Allowed<Edit, AlertRules>, action: &str, rule: &
 /// Level of an alert for an event of this kind about this target; `None`: no rule applies, so no alert is raised.
 /// `event_level` is the level that the event itself carries; it counts until a user changes the built-in rule's level.
 pub fn level(
+    app: &App,
     conn: &Conn,
     kind: &str,
     target: (&str, i64),
@@ -243,7 +244,7 @@ pub fn level(
         .iter()
         .filter(|r| r.fields.enabled && r.fields.watches.name() == kind)
     {
-        if concerns(conn, &rule.fields, target)? {
+        if concerns(app, conn, &rule.fields, target)? {
             let set = rule.fields.level;
             let level = event_level
                 .filter(|_| rule.builtin.is_some_and(|b| b.level == set))
@@ -254,35 +255,33 @@ pub fn level(
     Ok(worst.map(|n| LEVELS[n]))
 }
 
-/// Is the target within a rule's filter (tags, groups)?
-fn concerns(conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
-    Ok(match f.watches.about() {
-        About::Server if !f.tags.is_empty() => {
-            target.0 == "server" && servers::tagged(conn, &f.tags)?.contains(&target.1)
-        }
-        About::Domain if !f.groups.is_empty() && target.0 == "domain" => {
-            let group = domains::find(conn, Id::new(target.1))?.and_then(|d| d.fields.group_id);
-            group.is_some_and(|group| f.groups.contains(&group.get()))
-        }
-        About::Domain => f.groups.is_empty(),
-        _ => true,
-    })
+/// Is the target within a rule's scope?
+fn concerns(app: &App, conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
+    if f.watches.about() == About::Other || f.scope.is_everything() {
+        return Ok(true);
+    }
+    f.scope.covers(app, conn, &kinds::related(conn, target)?)
 }
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
 
 /// Enabled rules for values of this kind of subjects, each with the subjects it applies to.
-pub fn in_force(conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
+pub fn in_force(app: &App, conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> bool) -> Result<Vec<InForce>> {
     let is_in_force = |r: &Rule| r.fields.enabled && r.subject_kind() == Some(kind.name) && which(r);
     let narrowed = |rule: Rule| {
-        let tags = &rule.fields.tags;
-        let only = (!tags.is_empty()).then(|| (kind.tagged)(conn, tags)).transpose()?;
+        let only = subjects(app, conn, kind, &rule.fields)?;
         Ok(InForce {
             rule: Arc::new(rule),
             only,
         })
     };
     all(conn)?.into_iter().filter(is_in_force).map(narrowed).collect()
+}
+
+/// The subjects in a rule's scope; `None`: all.
+fn subjects(app: &App, conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
+    let servers = f.scope.servers(app, conn)?;
+    servers.map(|servers| (kind.on)(conn, &servers)).transpose()
 }
 
 fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
@@ -373,12 +372,14 @@ fn disk_line(disk: &reading::Disk) -> String {
 fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     let Some(of) = rule.subject_kind() else { return Ok(()) };
     let f = &rule.fields;
-    let tagged = (!f.tags.is_empty())
-        .then(|| (kind(app, of)?.tagged)(tx, &f.tags))
-        .transpose()?;
+    let firing = queries::firing(tx, of, Some(rule.id), id)?;
+    if firing.is_empty() {
+        return Ok(());
+    }
+    let within = subjects(app, tx, kind(app, of)?, f)?;
     let mut over = Vec::new();
-    for firing in queries::firing(tx, of, Some(rule.id), id)? {
-        let outside = tagged.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
+    for firing in firing {
+        let outside = within.as_ref().is_some_and(|t| !t.contains(&firing.subject.1));
         let other_disk = !f.limit.mount.is_empty() && *f.limit.mount != *firing.part;
         if !f.enabled || outside || other_disk {
             let why = if f.enabled {
@@ -400,7 +401,37 @@ fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
     write(app, tx, &over)
 }
 
-/// After a change of tags a subject may be outside a rule's filter.
+const PERIODIC: &[Periodic] = &[
+    disk_forecast::PERIODIC,
+    Periodic {
+        name: "rules.scopes",
+        every: Duration::from_secs(SCOPES_EVERY_S),
+        run: Work::Short(follow_scopes),
+    },
+];
+
+/// How often scopes are looked at that ask for what changes by itself.
+const SCOPES_EVERY_S: u64 = 300;
+
+/// Ends what fires outside of a scope that holds for other things by now.
+fn follow_scopes(app: &App) -> Result<()> {
+    let live = |rules: Vec<Rule>| {
+        rules
+            .into_iter()
+            .filter(|r| r.fields.scope.is_live())
+            .collect::<Vec<_>>()
+    };
+    if app.db.read(all).map(live)?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        live(all(tx)?)
+            .iter()
+            .try_for_each(|rule| reevaluate(app, tx, rule, None))
+    })
+}
+
+/// After a change a subject may be outside a rule's scope.
 fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let changed = |kind: &&&SubjectKind| event.kind.strip_suffix(".changed") == Some(kind.name);
     let Some(kind) = app.registry.all::<SubjectKind>().iter().find(changed) else {

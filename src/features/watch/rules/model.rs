@@ -3,7 +3,9 @@
 use super::builtin::{Fields, LEVELS, Limit};
 use super::watches::{DISK_TREND, Series, Watches};
 use crate::base::error::Result;
+use crate::base::id::{self, Id};
 use crate::base::text;
+use crate::features::fleet::scope::{self, SCOPE};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::kinds::About;
@@ -24,8 +26,18 @@ pub const PARAMS: &[Param] = &[
     param::name("name", "What people call it; a built-in rule keeps its name.").required(),
     param::flag("enabled", "Does it raise alerts?"),
     param::choice("level", &LEVELS, "Of its alerts."),
-    param::list("tags", 32, 64, "Only servers with one of these."),
-    param::links("groups", 64, "Only domains of these groups."),
+    SCOPE,
+    param::list(
+        "tags",
+        32,
+        64,
+        "Of servers, short for a scope: only those with one of these.",
+    ),
+    param::links(
+        "groups",
+        64,
+        "Of domains, short for a scope: only those of these groups.",
+    ),
     param::text("mount", 4_096, "Only this file system; empty: any."),
     param::choice(
         "direction",
@@ -107,15 +119,17 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     set(&mut f.enabled, i.flag("enabled"));
     set(&mut f.level, i.choice("level"));
     let about = f.watches.about();
-    if about == About::Server {
-        set(&mut f.tags, i.list("tags"));
-    }
-    if about == About::Domain {
-        let groups = i.links::<crate::base::id::Group>("groups");
-        set(
-            &mut f.groups,
-            groups.map(|ids| ids.into_iter().map(|id| id.get()).collect()),
-        );
+    if about != About::Other {
+        let tags = (about == About::Server).then(|| i.list("tags")).flatten();
+        let groups = (about == About::Domain)
+            .then(|| i.links::<id::Group>("groups"))
+            .flatten();
+        let groups = groups.map(|ids| ids.into_iter().map(Id::get).collect());
+        let said = scope::read(i, &f.scope, tags.map(|tags| ("tags", tags)), groups);
+        set(&mut f.scope, said);
+    } else if i.object("scope").flatten().is_some() {
+        let say = "What this rule is about stands on no server and is in no group.";
+        i.wrong("scope", "not_narrowed", say);
     }
     if let Watches::Series(series) = f.watches {
         read_limit(i, series, &mut f.limit, is_new);

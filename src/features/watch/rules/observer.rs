@@ -1,9 +1,9 @@
 //! The evaluator of a kind of subjects, kept in step with rules and tags that any process may change.
 
 use super::evaluate::{Evaluator, Transition};
-use super::{Rule, in_force, queries, write};
+use super::{Rule, SCOPES_EVERY_S, in_force, queries, write};
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant};
+use crate::base::clock::{self, Duration, Instant, SECOND};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::parallel::lock;
@@ -24,6 +24,7 @@ pub fn start(app: &Arc<App>, kind: &'static Kind) -> Result<Observer> {
         kind,
         inner: Mutex::new(Inner {
             rules: None,
+            is_live: false,
             evaluator: Evaluator::default(),
             refreshed: (app.wakes.events.count(), now),
             noted_at: now,
@@ -41,8 +42,10 @@ struct Watch {
 }
 
 struct Inner {
-    /// Fingerprint of rules and subjects (with tags).
-    rules: Option<([i64; 3], (i64, i64))>,
+    /// Fingerprint of rules and subjects, and the round of live scopes.
+    rules: Option<([i64; 3], (i64, i64), Option<i64>)>,
+    /// Does a scope ask for what changes by itself?
+    is_live: bool,
     evaluator: Evaluator,
     /// Count of events at the last refresh, and its time.
     refreshed: (u64, Instant),
@@ -88,12 +91,14 @@ impl Watch {
     /// Reads the rules again if they or the subjects changed.
     fn refresh(&self, inner: &mut Inner) -> Result<()> {
         self.app.db.read(|conn| {
-            let now = (queries::fingerprint(conn)?, (self.kind.fingerprint)(conn)?);
+            let round = inner.is_live.then(|| clock::now() / (SCOPES_EVERY_S as i64 * SECOND));
+            let now = (queries::fingerprint(conn)?, (self.kind.fingerprint)(conn)?, round);
             if inner.rules == Some(now) {
                 return Ok(());
             }
             let firing = queries::firing(conn, self.kind.name, None, None)?;
-            let rules = in_force(conn, self.kind, Rule::is_of_observations)?;
+            let rules = in_force(&self.app, conn, self.kind, Rule::is_of_observations)?;
+            inner.is_live = rules.iter().any(|in_force| in_force.rule.fields.scope.is_live());
             inner.evaluator.set(rules, firing, clock::mono());
             if inner.rules.is_none() {
                 self.resume(conn, inner)?;

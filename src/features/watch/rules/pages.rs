@@ -9,6 +9,7 @@ use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::fleet::groups;
+use crate::features::fleet::scope::FIELDS;
 use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -130,6 +131,8 @@ struct Form {
     both_ways: bool,
     has_time: bool,
     groups: Vec<GroupChoice>,
+    /// Is its scope no more than tags or groups?
+    is_short: bool,
     values: Map<String, Value>,
 }
 
@@ -137,9 +140,10 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
     let lang = page::lang(ctx.request, ctx.maybe_actor());
     let about = f.watches.about();
     let groups = match about {
-        About::Domain => ctx.app.db.read(groups::of_domains)?,
+        About::Domain => ctx.app.db.read(groups::all)?,
         _ => Vec::new(),
     };
+    let chosen_groups = f.scope.groups().unwrap_or_default();
     let digits = |n: f64| if n.is_nan() { String::new() } else { format!("{n}") };
     let mut form = Form {
         id: rule.map(|r| r.id.get()),
@@ -163,10 +167,11 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
         groups: (groups.into_iter())
             .map(|g| GroupChoice {
                 id: g.id.get(),
-                chosen: f.groups.contains(&g.id.get()),
+                chosen: chosen_groups.contains(&g.id.get()),
                 name: g.fields.name,
             })
             .collect(),
+        is_short: f.scope.tags().is_some() || f.scope.groups().is_some(),
         values: Map::new(),
     };
     if let Watches::Series(series) = f.watches {
@@ -176,7 +181,7 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
         form.has_time = series.unit != Unit::Hours;
     }
     let stored = json!({
-        "name": f.name, "enabled": f.enabled, "level": f.level, "tags": f.tags.join(", "), "mount": f.limit.mount,
+        "name": f.name, "enabled": f.enabled, "level": f.level, "tags": f.scope.tags().unwrap_or_default().join(", "), "scope": f.scope.form_text(), "mount": f.limit.mount,
         "direction": if f.limit.below { "below" } else { "above" }, "threshold": digits(f.limit.threshold),
         "clear": digits(f.limit.clear), "for_s": f.limit.for_s.to_string(),
     });
@@ -187,7 +192,11 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
 }
 
 fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
-    page::show(ctx, "rules/form.html", json!({ "form": form, "errors": errors }))
+    page::show(
+        ctx,
+        "rules/form.html",
+        json!({ "form": form, "errors": errors, "fields": FIELDS }),
+    )
 }
 
 /// Without `watches`, the page where it is chosen.
@@ -305,6 +314,7 @@ fn delete(ctx: &Ctx) -> Result<Reply> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::fleet::scope::Scope;
 
     #[test]
     fn a_rule_says_what_it_does_in_both_languages() {
@@ -329,7 +339,7 @@ mod tests {
             ]
         );
         (disk.fields.limit.mount, disk.fields.limit.for_s) = ("/srv".into(), 0);
-        disk.fields.tags = vec!["db".into(), "shop".into()];
+        disk.fields.scope = Scope::tagged(&["db".into(), "shop".into()]);
         assert_eq!(
             said(&disk)[0],
             "Disk /srv above 90 %, until 85 % or below; only servers tagged db, shop"
@@ -346,11 +356,8 @@ mod tests {
             ]
         );
         let mut mismatch = rule("ns.mismatch");
-        mismatch.fields.groups = vec![1];
-        assert_eq!(
-            said(&mismatch)[0],
-            "Name servers are not as wanted; only domains of shops"
-        );
+        mismatch.fields.scope = Scope::in_groups(&[1]);
+        assert_eq!(said(&mismatch)[0], "Name servers are not as wanted; only in shops");
         for key in Watches::names() {
             for text in said(&rule(key)) {
                 assert!(!text.contains("rule.") && !text.contains('{'), "{key}: {text}");

@@ -7,10 +7,10 @@ use crate::base::clock::{Duration, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
+use crate::features::fleet::scope::Scope;
 use rusqlite::{OptionalExtension, Row, params};
 
-const COLUMNS: &str =
-    "id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s, revision,
+const COLUMNS: &str = "id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s, revision,
     created_at, updated_at";
 
 /// `None`: it watches something that this version does not know.
@@ -28,19 +28,18 @@ fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
             watches,
             enabled: r.get(3)?,
             level: LEVELS.into_iter().find(|l| *l == level).unwrap_or("WARNING"),
-            tags: serde_json::from_str(&r.get::<_, String>(5)?).unwrap_or_default(),
-            groups: serde_json::from_str(&r.get::<_, String>(6)?).unwrap_or_default(),
+            scope: Scope::stored(r.get_ref(5)?.as_str()?),
             limit: Limit {
-                mount: r.get(7)?,
-                below: r.get(8)?,
-                threshold: r.get(9)?,
-                clear: r.get(10)?,
-                for_s: r.get(11)?,
+                mount: r.get(6)?,
+                below: r.get(7)?,
+                threshold: r.get(8)?,
+                clear: r.get(9)?,
+                for_s: r.get(10)?,
             },
         },
-        revision: r.get(12)?,
-        created_at: r.get(13)?,
-        updated_at: r.get(14)?,
+        revision: r.get(11)?,
+        created_at: r.get(12)?,
+        updated_at: r.get(13)?,
     }))
 }
 
@@ -70,25 +69,20 @@ fn on_unique_violation(name: &str) -> impl FnOnce(rusqlite::Error) -> Error {
 
 /// Stores a rule: with a new id, or replacing the row with this id.
 pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<Id<id::Rule>> {
-    let (tags, groups) = (
-        serde_json::json!(f.tags).to_string(),
-        serde_json::json!(f.groups).to_string(),
-    );
     let limit = &f.limit;
     conn.execute(
-        "INSERT INTO alert_rules (id, name, watches, enabled, level, tags, groups, mount, below, threshold, clear, for_s,
+        "INSERT INTO alert_rules (id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s,
            created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)
-         ON CONFLICT (id) DO UPDATE SET name = ?2, enabled = ?4, level = ?5, tags = ?6, groups = ?7, mount = ?8, below = ?9,
-           threshold = ?10, clear = ?11, for_s = ?12, updated_at = ?13, revision = revision + 1",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+         ON CONFLICT (id) DO UPDATE SET name = ?2, enabled = ?4, level = ?5, scope = ?6, mount = ?7, below = ?8,
+           threshold = ?9, clear = ?10, for_s = ?11, updated_at = ?12, revision = revision + 1",
         params![
             id.map(Id::get),
             f.name,
             f.watches.name(),
             f.enabled,
             f.level,
-            tags,
-            groups,
+            f.scope.text(),
             limit.mount,
             limit.below,
             limit.threshold,

@@ -66,17 +66,17 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
         let busy = value(lang, Unit::Percent, BUSY);
         say = word(lang, "rule.while_busy", &[("say", &say), ("busy", &busy)]);
     }
-    if !f.tags.is_empty() {
-        say = word(lang, "rule.only_tags", &[("say", &say), ("tags", &f.tags.join(", "))]);
-    }
-    if !f.groups.is_empty() {
+    if !f.scope.is_everything() {
         let gone = || word(lang, "rule.group_gone", &[]);
-        let names: Vec<String> = f.groups.iter().map(|id| group(*id).unwrap_or_else(gone)).collect();
-        say = word(
-            lang,
-            "rule.only_groups",
-            &[("say", &say), ("groups", &names.join(", "))],
-        );
+        let (id, name, what) = match (f.scope.tags(), f.scope.groups()) {
+            (Some(tags), _) => ("rule.only_tags", "tags", tags.join(", ")),
+            (None, Some(ids)) => {
+                let names: Vec<String> = ids.iter().map(|id| group(*id).unwrap_or_else(gone)).collect();
+                ("rule.only_groups", "groups", names.join(", "))
+            }
+            (None, None) => ("rule.only_scope", "scope", f.scope.sentence()),
+        };
+        say = word(lang, id, &[("say", &say), (name, &what)]);
     }
     let mut letters = say.chars();
     letters

@@ -13,6 +13,7 @@ use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Route, route};
+use serde_json::{Map, Value};
 
 /// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
@@ -40,7 +41,10 @@ described! {
         id: Id<id::Silence>,
         state: &'a str,
         kind: &'a str,
-        tag: &'a str,
+        /// What it is narrowed to; nothing: it is not.
+        scope: Option<&'a Map<String, Value>>,
+        /// The tag, where the scope is nothing else.
+        tag: String,
         server_id: Option<Id<id::Server>>,
         server: Option<&'a str>,
         domain_id: Option<Id<id::Domain>>,
@@ -66,6 +70,11 @@ described! {
     }
 }
 
+/// The tag of a silence whose scope is nothing else.
+pub fn tag(s: &Silence) -> String {
+    s.scope.within.tags().unwrap_or_default().join(", ")
+}
+
 /// Builds the view.
 pub fn view(s: &Silence) -> View<'_> {
     let targets = || {
@@ -81,7 +90,8 @@ pub fn view(s: &Silence) -> View<'_> {
         id: s.id,
         state: &s.state,
         kind: &s.scope.kind,
-        tag: &s.scope.tag,
+        scope: s.scope.within.said(),
+        tag: tag(s),
         server_id: s.scope.of_kind("server").map(Id::new),
         server: name("server"),
         domain_id: s.scope.of_kind("domain").map(Id::new),

@@ -16,7 +16,7 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
-use crate::events::outbox;
+use crate::events::outbox::{self, Event};
 use crate::feature::Feature;
 use crate::features::house::events::RETENTION_EVENT_DAYS;
 use crate::kinds;
@@ -35,6 +35,7 @@ pub const FEATURE: Feature = Feature {
     target_panels: pages::PANELS,
     periodic: PERIODIC,
     kinds: events::KINDS,
+    react: Some(react),
     ..Feature::named("silences")
 };
 
@@ -44,6 +45,18 @@ const PERIODIC: &[Periodic] = &[
         // Whoever set an end to the minute does not see these seconds.
         every: Duration::from_secs(5),
         run: Work::Short(turn),
+    },
+    Periodic {
+        name: "silences.scopes",
+        every: Duration::from_secs(300),
+        run: Work::Short(|app| {
+            let is_live = |s: &Silence| s.state != "over" && s.scope.within.is_live();
+            let all = app.db.read(|conn| queries::list(conn, "", i64::MAX, 0))?.0;
+            match all.iter().any(is_live) {
+                true => app.db.write(|tx| follow_scopes(app, tx)),
+                false => Ok(()),
+            }
+        }),
     },
     Periodic {
         name: "silences.purge",
@@ -91,9 +104,11 @@ impl Silence {
             targets.filter(move |((kind, _), _)| is(kind)).map(|(_, name)| name)
         };
         let servers = of(|kind| kind == "server");
-        let tag = Some(&self.scope.tag).filter(|t| !t.is_empty());
+        let tags = self.scope.within.tags();
+        let within = tags.map_or_else(|| self.scope.within.sentence(), |tags| tags.join(", "));
+        let within = Some(&within).filter(|t| !t.is_empty());
         let kind = Some(&self.scope.kind).filter(|k| !k.is_empty());
-        let parts: Vec<&str> = (servers.chain(tag).chain(of(|kind| kind != "server")).chain(kind))
+        let parts: Vec<&str> = (servers.chain(within).chain(of(|kind| kind != "server")).chain(kind))
             .map(String::as_str)
             .collect();
         match parts.is_empty() {
@@ -131,10 +146,33 @@ fn list(conn: &Conn, state: &str, limit: i64, offset: i64) -> Result<(Vec<Silenc
 }
 
 /// The silence that covers an alert now; of several the one that ends last.
-pub fn covering(conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
-    let active = queries::list(conn, "active", i64::MAX, 0)?.0;
-    let covering = active.into_iter().find(|s| s.scope.covers(subject));
-    covering.map(|silence| silence.with_names(conn)).transpose()
+pub fn covering(app: &App, conn: &Conn, subject: &Subject) -> Result<Option<Silence>> {
+    for silence in queries::list(conn, "active", i64::MAX, 0)?.0 {
+        if silence.scope.covers(app, conn, subject)? {
+            return silence.with_names(conn).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Finds again for which servers the scopes of silences hold.
+fn follow_scopes(app: &App, tx: &Tx) -> Result<()> {
+    for state in ["active", "waiting"] {
+        for silence in queries::list(tx, state, i64::MAX, 0)?.0 {
+            if let Some(servers) = silence.scope.within.servers(app, tx)? {
+                queries::set_servers(tx, silence.id, &servers)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A server that is new or was changed may be in a scope, or be so no more.
+fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
+    match ["server.created", "server.changed", "host.facts_changed"].contains(&event.kind.as_str()) {
+        true => follow_scopes(app, tx),
+        false => Ok(()),
+    }
 }
 
 /// Adds a silence; one that starts now begins in this transaction.
@@ -142,6 +180,9 @@ fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Res
     refuse_missing(tx, &valid.scope)?;
     let now = clock::now();
     let id = queries::insert(tx, valid, by.actor(), now)?;
+    if let Some(servers) = valid.scope.within.servers(app, tx)? {
+        queries::set_servers(tx, id, &servers)?;
+    }
     let silence = get(tx, id)?;
     let label = silence.label();
     let data = serde_json::json!({

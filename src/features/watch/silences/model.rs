@@ -1,8 +1,10 @@
 //! Scope and duration of silences.
 
+use crate::app::App;
 use crate::base::clock::{self, DAY, HOUR, Ms};
 use crate::base::error::Result;
 use crate::db::Conn;
+use crate::features::fleet::scope::{self, SCOPE, Scope as Within};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::kinds::{self, HangsOn, Related};
@@ -13,12 +15,12 @@ pub const LENGTH_MAX: Ms = 90 * DAY;
 const AHEAD_MAX: Ms = 365 * DAY;
 
 /// Scope of a silence; all given conditions must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scope {
     /// Kind of alerts; empty: any.
     pub kind: String,
-    /// Tag of servers; empty: any.
-    pub tag: String,
+    /// What it is narrowed to.
+    pub within: Within,
     /// Things, by kind and number: at most one of each kind.
     pub targets: Vec<(String, i64)>,
 }
@@ -56,10 +58,11 @@ pub fn field_of(kind: &str) -> &'static str {
 /// What a draft may bring.
 pub const PARAMS: &[Param] = &[
     param::text("kind", 4_096, "Alerts of this kind; empty: any."),
-    param::text("tag", 64, "About servers with this tag."),
+    SCOPE,
+    param::text("tag", 64, "About servers with this tag: short for a scope."),
     param::link("server_id", "About this server."),
     param::link("domain_id", "About this domain."),
-    param::link("group_id", "About the domains of this group."),
+    param::link("group_id", "About the domains or the servers of this group."),
     param::text(
         "target",
         100,
@@ -111,13 +114,16 @@ pub fn read(mut input: Input, now: Ms) -> Result<Valid> {
             false => targets.push(target),
         }
     }
+    let tag = i
+        .text("tag")
+        .map(|tag| ("tag", Some(tag).filter(|t| !t.is_empty()).into_iter().collect()));
     let scope = Scope {
         kind: kind.unwrap_or_default(),
-        tag: i.text("tag").unwrap_or_default(),
+        within: scope::read(i, &Within::default(), tag, None).unwrap_or_default(),
         targets,
     };
     let everything = i.flag("everything").unwrap_or(false);
-    let names = ["kind", "tag", "server_id", "domain_id", "group_id", "target"];
+    let names = ["kind", "tag", "scope", "server_id", "domain_id", "group_id", "target"];
     if scope == Scope::default() && !everything && !names.iter().any(|n| i.has_error(n)) {
         let say = "Say what is to be silent: a server, tag, domain, group or kind of alerts, or everything.";
         i.wrong("everything", "nothing_chosen", say);
@@ -197,10 +203,7 @@ pub struct Subject {
 impl Subject {
     /// The subject of an alert of this kind for this target, by type and id.
     pub fn of(conn: &Conn, kind: &str, target: (&str, i64)) -> Result<Subject> {
-        let mut related = match kinds::target_kind(target.0) {
-            Some(row) => (row.related)(conn, target.1)?,
-            None => Vec::new(),
-        };
+        let mut related = kinds::related(conn, target)?;
         let stands_on = |r: &Related| r.kind == SERVER && target.0 != SERVER;
         match kinds::alert(kind).map_or(HangsOn::All, |alert| alert.hangs_on) {
             HangsOn::All => {}
@@ -232,16 +235,24 @@ impl Scope {
     }
 
     /// Is such an alert meant? Of something that stands on several things of a kind: only when all of them are meant.
-    pub fn covers(&self, subject: &Subject) -> bool {
-        let same_tag = |tag: &String| tag.to_lowercase() == self.tag.to_lowercase();
-        let mut tagged = subject.related.iter().filter_map(|r| r.tags.as_ref()).peekable();
+    pub fn covers(&self, app: &App, conn: &Conn, subject: &Subject) -> Result<bool> {
+        let related = &subject.related;
         let meant = |(kind, id): &(String, i64)| {
-            let mut same = subject.related.iter().filter(|r| r.kind == kind).peekable();
+            let mut same = related.iter().filter(|r| r.kind == kind).peekable();
             same.peek().is_some() && same.all(|r| r.id == *id)
         };
-        (self.kind.is_empty() || self.kind == subject.kind)
-            && (self.tag.is_empty() || (tagged.peek().is_some() && tagged.all(|tags| tags.iter().any(same_tag))))
-            && self.targets.iter().all(meant)
+        let of_group = |(kind, _): &&(String, i64)| kind == "group";
+        if !(self.kind.is_empty() || self.kind == subject.kind)
+            || !self.targets.iter().filter(|target| !of_group(target)).all(meant)
+        {
+            return Ok(false);
+        }
+        for (_, id) in self.targets.iter().filter(of_group) {
+            if !Within::in_groups(&[*id]).covers(app, conn, related)? {
+                return Ok(false);
+            }
+        }
+        self.within.covers(app, conn, related)
     }
 }
 
@@ -292,41 +303,5 @@ mod tests {
             let refused = draft(fields.clone()).expect_err("was taken");
             assert!(refused.fields.iter().any(|f| f.field == wrong), "{fields}: {refused:?}");
         }
-    }
-
-    #[test]
-    fn what_lies_on_two_servers_is_silent_when_both_are() {
-        let on = |ids: &[(i64, &str)]| {
-            let servers = ids.iter().map(|(id, tag)| Related {
-                tags: Some(vec![tag.to_string()]),
-                ..Related::to("server", *id)
-            });
-            Subject {
-                kind: "certificate.bad".into(),
-                related: servers.chain([Related::to("domain", 7)]).collect(),
-            }
-        };
-        let about = |kind: &str, id: i64| Scope {
-            targets: vec![(kind.into(), id)],
-            ..Scope::default()
-        };
-        let server = about("server", 1);
-        assert!(server.covers(&on(&[(1, "")])) && !server.covers(&on(&[(1, ""), (2, "")])) && !server.covers(&on(&[])));
-        let tag = Scope {
-            tag: "PROD".into(),
-            ..Scope::default()
-        };
-        assert!(tag.covers(&on(&[(1, "prod"), (2, "Prod")])) && !tag.covers(&on(&[(1, "prod"), (2, "test")])));
-        assert!(!tag.covers(&on(&[])));
-        let both = Scope {
-            kind: "certificate.bad".into(),
-            ..about("domain", 7)
-        };
-        let other = Scope {
-            kind: "ns.mismatch".into(),
-            ..both.clone()
-        };
-        assert!(both.covers(&on(&[])) && !other.covers(&on(&[])));
-        assert!(!about("group", 1).covers(&on(&[])) && Scope::default().covers(&Subject::default()));
     }
 }

@@ -7,7 +7,7 @@ use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::zone::Zone;
 use crate::db::Conn;
-use crate::features::fleet::groups;
+use crate::features::fleet::{groups, scope};
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -39,6 +39,8 @@ pub struct Row {
     state: String,
     targets: Vec<Target>,
     tag: String,
+    /// The scope in short, where it is no tag.
+    scope: String,
     kind: String,
     reason: String,
     author: String,
@@ -58,6 +60,11 @@ struct Target {
 
 /// Puts a row together.
 pub fn row(s: Silence) -> Row {
+    let tag = api::tag(&s);
+    let scope = match tag.is_empty() {
+        true => s.scope.within.sentence(),
+        false => String::new(),
+    };
     let targets = s.scope.targets.into_iter().zip(s.names);
     Row {
         id: s.id.get(),
@@ -69,7 +76,8 @@ pub fn row(s: Silence) -> Row {
             })
             .collect(),
         state: s.state,
-        tag: s.scope.tag,
+        tag,
+        scope,
         kind: s.scope.kind,
         reason: s.reason,
         author: s.author,
@@ -92,6 +100,7 @@ struct List<'a> {
     errors: Errors,
     kinds: Vec<&'static str>,
     groups: Vec<(i64, String)>,
+    fields: &'static [&'static str],
 }
 
 fn list(ctx: &Ctx) -> Result<Reply> {
@@ -105,11 +114,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
     let (rows, counts, groups) = ctx.app.db.read(|conn| {
         let count = |state| super::list(conn, state, 1, 0).map(|(_, n)| (state, n));
         let counts = api::STATES.into_iter().map(count).collect::<Result<HashMap<_, _>>>()?;
-        Ok((
-            super::list(conn, state, limit, offset)?,
-            counts,
-            groups::of_domains(conn)?,
-        ))
+        Ok((super::list(conn, state, limit, offset)?, counts, groups::all(conn)?))
     })?;
     let at = |offset: i64| query(&[("state", state), ("offset", &offset.to_string())]);
     let content = List {
@@ -129,6 +134,7 @@ fn show(ctx: &Ctx, typed: &[(String, String)], errors: Errors) -> Result<Reply> 
             .map(|k| k.name)
             .collect(),
         groups: groups.into_iter().map(|g| (g.id.get(), g.fields.name)).collect(),
+        fields: &scope::FIELDS,
     };
     page::show(ctx, "silences/list.html", content)
 }
@@ -202,6 +208,6 @@ fn over(ctx: &Ctx, kind: &str, target: (&str, i64)) -> Result<Value> {
     let silence = ctx
         .app
         .db
-        .read(|conn| super::covering(conn, &Subject::of(conn, kind, target)?))?;
+        .read(|conn| super::covering(ctx.app, conn, &Subject::of(conn, kind, target)?))?;
     Ok(json!(silence.map(row)))
 }

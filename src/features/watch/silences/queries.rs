@@ -6,9 +6,11 @@ use crate::base::clock::Ms;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::db::Conn;
+use crate::features::fleet::scope::Scope as Within;
 use rusqlite::{OptionalExtension, Row, params};
+use std::collections::HashSet;
 
-const COLUMNS: &str = "id, kind, tag, reason, author, starts_at, ends_at, state, ended_at, ended_by, created_at,
+const COLUMNS: &str = "id, kind, scope, reason, author, starts_at, ends_at, state, ended_at, ended_by, created_at,
     (SELECT group_concat(target_type || ':' || target_id, ' ') FROM silence_targets t WHERE t.silence_id = q.id)";
 
 /// Without the names of what it is about.
@@ -25,7 +27,7 @@ fn read(r: &Row) -> rusqlite::Result<Silence> {
         id: Id::new(r.get(0)?),
         scope: Scope {
             kind: r.get(1)?,
-            tag: r.get(2)?,
+            within: Within::stored(r.get_ref(2)?.as_str()?),
             targets,
         },
         names: Vec::new(),
@@ -71,9 +73,9 @@ pub fn due(conn: &Conn, now: Ms) -> Result<Vec<Silence>> {
 pub fn insert(conn: &Conn, v: &Valid, author: &str, at: Ms) -> Result<Id<id::Silence>> {
     let s = &v.scope;
     conn.execute(
-        "INSERT INTO silences (kind, tag, reason, author, starts_at, ends_at, state, created_at)
+        "INSERT INTO silences (kind, scope, reason, author, starts_at, ends_at, state, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'waiting', ?7)",
-        params![s.kind, s.tag, v.reason, author, v.starts_at, v.ends_at, at],
+        params![s.kind, s.within.text(), v.reason, author, v.starts_at, v.ends_at, at],
     )?;
     let id = conn.last_insert_rowid();
     for (kind, target) in &s.targets {
@@ -83,6 +85,21 @@ pub fn insert(conn: &Conn, v: &Valid, author: &str, at: Ms) -> Result<Id<id::Sil
         )?;
     }
     Ok(Id::new(id))
+}
+
+/// Keeps which servers the scope of a silence holds for.
+pub fn set_servers(conn: &Conn, id: Id<id::Silence>, servers: &HashSet<i64>) -> Result<()> {
+    let servers = serde_json::json!(servers).to_string();
+    conn.execute(
+        "DELETE FROM silence_servers WHERE silence_id = ?1 AND server_id NOT IN (SELECT value FROM json_each(?2))",
+        params![id.get(), servers],
+    )?;
+    conn.execute(
+        "INSERT OR IGNORE INTO silence_servers (silence_id, server_id)
+         SELECT ?1, s.id FROM servers s WHERE s.id IN (SELECT value FROM json_each(?2))",
+        params![id.get(), servers],
+    )?;
+    Ok(())
 }
 
 pub fn set_active(conn: &Conn, id: Id<id::Silence>) -> Result<()> {

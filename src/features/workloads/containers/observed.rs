@@ -37,7 +37,7 @@ pub static CONTAINERS: Kind = Kind {
         Ok(all.iter().map(|one| (one.id, one.full_name())).collect())
     },
     name_of: |conn, id| Ok(queries::get(conn, id)?.map(|one| one.full_name())),
-    tagged: queries::tagged,
+    on: queries::on_servers,
     fingerprint: queries::fingerprint,
     silence_max: |_, _| Ok(4 * EVERY_S * SECOND),
 };

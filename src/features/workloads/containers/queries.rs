@@ -237,13 +237,11 @@ pub fn fingerprint(conn: &Conn) -> Result<(i64, i64)> {
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
-/// Numbers of those whose server has one of these tags.
-pub fn tagged(conn: &Conn, tags: &[String]) -> Result<HashSet<i64>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT c.id FROM main.containers c JOIN main.server_tags t ON t.server_id = c.server_id
-         WHERE t.tag IN (SELECT value FROM json_each(?1))",
-    )?;
-    let rows = statement.query_map([serde_json::json!(tags).to_string()], |r| r.get(0))?;
+/// Numbers of those on these servers.
+pub fn on_servers(conn: &Conn, servers: &HashSet<i64>) -> Result<HashSet<i64>> {
+    let mut statement =
+        conn.prepare_cached("SELECT id FROM main.containers WHERE server_id IN (SELECT value FROM json_each(?1))")?;
+    let rows = statement.query_map([serde_json::json!(servers).to_string()], |r| r.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

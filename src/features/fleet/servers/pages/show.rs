@@ -62,11 +62,15 @@ pub struct Fact {
 }
 
 /// Facts shown, in this order, as reported by `check-ssh` and the installs.
-const FACTS: [&str; 12] = [
+const FACTS: [&str; 16] = [
     "kernel",
     "arch",
     "cpu_model",
+    "virtualization",
     "container",
+    "updates",
+    "updates_security",
+    "reboot_needed",
     "hostname",
     "addresses",
     "user",

@@ -1,39 +1,45 @@
 //! Hosts as rules see them: the fields that there are, and what is known under each.
 
+use crate::base::clock::{DAY, Ms};
 use crate::rule::{Fact, Rule};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Fields of a rule, beside `facts.NAME`: those of the row, what is known of it, and the figures of the last poll.
-const FIELDS: [&str; 18] = [
+pub const FIELDS: [&str; 20] = [
+    "tags",
     "name",
     "hostname",
-    "port",
-    "username",
-    "description",
-    "tags",
     "environment",
     "os_type",
-    "check_method",
     "status",
     "state",
-    "glances",
+    "disk",
     "cpu",
     "mem",
     "swap",
     "load",
-    "disk",
+    "updates",
+    "cert_days",
+    "glances",
+    "description",
+    "username",
+    "port",
+    "check_method",
     "id",
 ];
+/// Ids of the groups that a thing is in; for scopes, not for the rules of groups.
+pub const GROUPS: &str = "groups";
 /// Those of the last poll.
-pub const FIGURES: [&str; 5] = ["cpu", "mem", "swap", "load", "disk"];
+const FIGURES: [&str; 5] = ["cpu", "mem", "swap", "load", "disk"];
 /// Before the name of a fact.
-pub const FACTS: &str = "facts.";
+const FACTS: &str = "facts.";
+/// The fact behind the field `updates`.
+const UPDATES: &str = "updates";
 
-/// Is this a field that rules may ask for?
-fn is_field(name: &str) -> bool {
+/// Is this a field that rules about hosts may ask for?
+pub fn is_field(name: &str) -> bool {
     let is_fact = |name: &str| {
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         !name.is_empty() && name.len() <= 64 && name.bytes().all(good)
@@ -41,13 +47,42 @@ fn is_field(name: &str) -> bool {
     FIELDS.contains(&name) || name.strip_prefix(FACTS).is_some_and(is_fact)
 }
 
-/// Reads a rule about hosts. Error: a sentence with the mistake.
-pub fn parse(rule: &Map<String, Value>) -> std::result::Result<Rule, String> {
-    Rule::parse(rule, &is_field)
+/// What has to be read for a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Figures of the last poll.
+    pub figures: bool,
+    /// Facts of the last check.
+    pub facts: bool,
+    /// Result of the last look.
+    pub status: bool,
+    /// Ends of certificates.
+    pub cert: bool,
+    /// Groups of hosts.
+    pub groups: bool,
+}
+
+impl Needs {
+    /// Of this rule.
+    pub fn of(rule: &Rule) -> Needs {
+        let asks = |is: &dyn Fn(&str) -> bool| rule.asks(&|field: &str| is(field));
+        Needs {
+            figures: asks(&|field| FIGURES.contains(&field)),
+            facts: asks(&|field| field == UPDATES || field.starts_with(FACTS)),
+            status: asks(&|field| field == "status"),
+            cert: asks(&|field| field == "cert_days"),
+            groups: asks(&|field| field == GROUPS),
+        }
+    }
+
+    /// Is anything asked for that changes by itself?
+    pub fn is_live(self) -> bool {
+        self.figures || self.facts || self.status || self.cert || self.groups
+    }
 }
 
 /// A host as rules see it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Known {
     pub id: i64,
     pub name: String,
@@ -65,8 +100,12 @@ pub struct Known {
     pub state: String,
     /// API version last seen.
     pub glances: Option<f64>,
-    /// JSON object.
-    pub facts: String,
+    /// By name; empty when no rule asks for one.
+    pub facts: BTreeMap<String, String>,
+    /// The earliest end of a certificate that it serves, unix ms.
+    pub cert_end: Option<Ms>,
+    /// Ids of its groups, as texts.
+    pub groups: Vec<String>,
 }
 
 /// Figures of the last poll.
@@ -80,12 +119,7 @@ pub struct Figures {
 }
 
 /// What is known of a host under a field's name.
-pub fn fact<'a>(
-    host: &'a Known,
-    polled: Option<&Figures>,
-    facts: &'a BTreeMap<String, String>,
-    field: &str,
-) -> Option<Fact<'a>> {
+pub fn fact<'a>(host: &'a Known, polled: Option<&Figures>, now: Ms, field: &str) -> Option<Fact<'a>> {
     let text = |text: &'a str| Some(Fact::Text(Cow::Borrowed(text)));
     let figure = |of: fn(&Figures) -> Option<f64>| polled.and_then(of).map(Fact::Number);
     match field {
@@ -107,6 +141,9 @@ pub fn fact<'a>(
         "swap" => figure(|f| f.swap_percent),
         "load" => figure(|f| f.load1),
         "disk" => figure(|f| f.disk_max_percent),
-        other => facts.get(other.strip_prefix(FACTS)?).and_then(|value| text(value)),
+        "updates" => host.facts.get(UPDATES).and_then(|n| n.parse().ok()).map(Fact::Number),
+        "cert_days" => (host.cert_end).map(|end| Fact::Number((end - now).div_euclid(DAY) as f64)),
+        GROUPS => Some(Fact::List(&host.groups)),
+        other => host.facts.get(other.strip_prefix(FACTS)?).and_then(|value| text(value)),
     }
 }
