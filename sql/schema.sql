@@ -331,6 +331,14 @@ CREATE TABLE exporter (
   changed_by TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE forward_secret (
+  one        INTEGER PRIMARY KEY CHECK (one = 1),
+  place      TEXT    NOT NULL,              -- scheme, host and port
+  secret     BLOB    NOT NULL,              -- sealed
+  changed_at INTEGER NOT NULL,
+  changed_by TEXT    NOT NULL
+) STRICT;
+
 CREATE TABLE group_members (
   group_id  INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
   server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,
@@ -408,6 +416,33 @@ CREATE TABLE keyring (
   wrapped     BLOB    NOT NULL,
   created_at  INTEGER NOT NULL              -- unix ms, as all times here
 , next BLOB) STRICT;
+
+CREATE TABLE leases (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
+  kind       TEXT    NOT NULL CHECK (kind IN ('copy', 'account', 'key')),
+  state      TEXT    NOT NULL CHECK (state IN ('making', 'active', 'ending', 'ended')),
+  holder     TEXT    NOT NULL,              -- login
+  via        TEXT    NOT NULL,              -- token 12, session ab12…
+  version    INTEGER NOT NULL,              -- of a copy
+  server_id  INTEGER,                       -- of the others
+  account    TEXT    NOT NULL DEFAULT '',   -- there
+  public_key TEXT    NOT NULL DEFAULT '',   -- the line that was added there
+  issued_at  INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  max_at     INTEGER NOT NULL,              -- it is renewed up to here
+  ended_at   INTEGER,
+  tries      INTEGER NOT NULL DEFAULT 0,    -- to end it there
+  next_try   INTEGER NOT NULL DEFAULT 0,
+  told       INTEGER NOT NULL DEFAULT 0,    -- that it cannot be ended
+  say        TEXT    NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX leases_due ON leases (expires_at) WHERE state <> 'ended';
+
+CREATE INDEX leases_ended ON leases (ended_at) WHERE state = 'ended';
+
+CREATE INDEX leases_secret ON leases (secret_id, id);
 
 CREATE TRIGGER no_project_of_endpoint AFTER DELETE ON notification_endpoints BEGIN
   DELETE FROM project_things WHERE kind = 'endpoint' AND thing_id = OLD.id;
@@ -612,6 +647,40 @@ CREATE TABLE second_factors (
   last_step     INTEGER NOT NULL DEFAULT 0   -- of the last code that was taken: each is good once
 ) STRICT;
 
+CREATE TABLE secret_rotation_hosts (
+  rotation_id INTEGER NOT NULL REFERENCES secret_rotations(id) ON DELETE CASCADE,
+  place       INTEGER NOT NULL,             -- 0 is the first one, alone
+  server_id   INTEGER NOT NULL,
+  server_name TEXT    NOT NULL,
+  account     TEXT    NOT NULL,
+  step        TEXT    NOT NULL CHECK (step IN ('waiting', 'setting', 'proved', 'done', 'failed')),
+  good        TEXT    NOT NULL CHECK (good IN ('old', 'new', 'unknown')),
+  code        TEXT    NOT NULL DEFAULT '',
+  say         TEXT    NOT NULL DEFAULT '',
+  next_try    INTEGER NOT NULL DEFAULT 0,
+  at          INTEGER NOT NULL,
+  PRIMARY KEY (rotation_id, server_id, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX secret_rotation_hosts_server ON secret_rotation_hosts (server_id) WHERE good = 'new';
+
+CREATE TABLE secret_rotations (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
+  state      TEXT    NOT NULL CHECK (state IN ('open', 'done', 'dropped')),
+  value      BLOB,                          -- sealed
+  passphrase BLOB,                          -- sealed
+  public_key TEXT    NOT NULL DEFAULT '',
+  origin     TEXT    NOT NULL,
+  made_by    TEXT    NOT NULL,
+  made_at    INTEGER NOT NULL,
+  ended_at   INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX secret_rotations_open ON secret_rotations (secret_id) WHERE state = 'open';
+
+CREATE INDEX secret_rotations_secret ON secret_rotations (secret_id, id);
+
 CREATE TABLE secret_versions (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   secret_id  INTEGER NOT NULL REFERENCES secrets(id) ON DELETE CASCADE,
@@ -650,7 +719,7 @@ CREATE TABLE secrets (
   told                INTEGER NOT NULL DEFAULT 0,     -- of its end: 0 nothing, 1 two weeks, 2 three days before, 3 at it
   created_at          INTEGER NOT NULL,
   updated_at          INTEGER NOT NULL
-) STRICT;
+, scope TEXT NOT NULL DEFAULT '[]', lessees TEXT NOT NULL DEFAULT '[]', plan TEXT NOT NULL DEFAULT 'remind' CHECK (plan IN ('remind', 'rotate', 'apply')), hours TEXT NOT NULL DEFAULT '', next_try INTEGER NOT NULL DEFAULT 0, lease_kind TEXT NOT NULL DEFAULT 'copy' CHECK (lease_kind IN ('copy', 'account', 'key')), lease_max_s INTEGER NOT NULL DEFAULT 86400, lease_servers TEXT NOT NULL DEFAULT '[]', lease_account TEXT NOT NULL DEFAULT '', lease_rotates INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE server_tags (
   server_id INTEGER NOT NULL REFERENCES servers(id) ON DELETE CASCADE,

@@ -69,6 +69,8 @@ pub enum About {
     Server,
     /// A domain: narrowed by a scope, or by groups.
     Domain,
+    /// A container: narrowed by its server's tags, by name, project and exit code.
+    Container,
     /// Anything else: not narrowed.
     Other,
 }

@@ -280,6 +280,7 @@ const TABLE: &[Row] = &[
     row(Read, Audit, ADMINS),
     row(Read, Secrets, OPERATORS),
     row(Edit, Secrets, OPERATORS),
+    row(Run, Secrets, WORKERS),
     row(Reveal, Secrets, ADMINS),
     row(Read, Controller, ADMINS),
     row(Edit, Controller, ADMINS),

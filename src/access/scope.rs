@@ -100,9 +100,9 @@ impl Place {
         let mut parts = in_api.unwrap_or(path).split('/');
         let kind = match parts.next() {
             // The API names a container by its server's number, pages by its own.
-            Some("containers" | "container-projects") if in_api.is_some() => "server",
+            Some("containers") if in_api.is_some() => "server",
             Some("containers") => "container",
-            Some("servers" | "hosts") => "server",
+            Some("servers" | "hosts" | "container-projects") => "server",
             Some("domains") => "domain",
             Some("groups") => "group",
             Some("tasks") => "task",

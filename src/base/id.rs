@@ -34,6 +34,8 @@ pub enum Endpoint {}
 pub enum Backup {}
 /// Marker of secrets.
 pub enum Secret {}
+/// A secret that was given out for a while.
+pub enum Lease {}
 /// Marker of projects.
 pub enum Project {}
 /// Marker of plugins.

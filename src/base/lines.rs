@@ -139,6 +139,16 @@ fn string(chars: &mut Chars) {
     }
 }
 
+/// A line without its colours.
+pub fn uncoloured(line: &str) -> String {
+    let mut parts = line.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str(part.split_once('m').map_or("", |(_, text)| text));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

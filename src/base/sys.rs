@@ -81,6 +81,16 @@ pub fn readable(fd: &impl AsRawFd, within: std::time::Duration) -> bool {
     unsafe { libc::poll(&raw mut asked, 1, ms) != 0 }
 }
 
+/// Bytes, and the end of what is sent, that the peer of a TCP connection has not acknowledged.
+pub fn unacknowledged(socket: &impl AsRawFd) -> io::Result<usize> {
+    let mut n: libc::c_int = 0;
+    // SAFETY: the request writes one c_int.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut n) } {
+        0 => Ok(n.unsigned_abs() as usize),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Disables core dumps and ptrace by other processes of the user: memory holds keys.
 pub fn undumpable() {
     // SAFETY: plain integers; a failure changes nothing and is harmless.

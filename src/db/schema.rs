@@ -121,6 +121,10 @@ pub const STATE: &[Step] = steps![
     "0046_host_groups.sql",
     "0050_secrets.sql",
     "0051_containers.sql",
+    "0052_forward.sql",
+    "0055_container_rules.sql",
+    "0058_secret_use.sql",
+    "0059_leases.sql",
     "0063_scopes.sql",
     "0064_host_facts.sql",
     "0067_actions.sql",
@@ -138,4 +142,4 @@ pub const METRICS: &[Step] = steps![
 ];
 
 /// Steps of `journal.db`.
-pub const JOURNAL: &[Step] = steps!["journal/0001_lines.sql"];
+pub const JOURNAL: &[Step] = steps!["journal/0001_lines.sql", "journal/0002_readers.sql"];

@@ -366,6 +366,22 @@ impl Input {
         }
     }
 
+    /// Fields that refer to a secret of the house instead of bringing a value, `{"secret_id": 5}`, with its number.
+    pub fn references(&self) -> Vec<(&'static str, i64)> {
+        let of = |param: &Param| {
+            let object = self.values.get(param.name).filter(|_| param.may_refer)?.as_object()?;
+            let number = object.get("secret_id").filter(|_| object.len() == 1)?.as_i64()?;
+            Some((param.name, number))
+        };
+        self.params.iter().filter_map(of).collect()
+    }
+
+    /// Puts in what such a field refers to.
+    pub fn set_secret(&mut self, name: &'static str, value: Option<&Secret>) {
+        let value = value.map(|v| v.reveal_text_for("a field that refers to it"));
+        self.values.insert(name.into(), value.into());
+    }
+
     /// Checks that a stored secret is only sent to the place it was given for: else whoever may edit a row could have
     /// it sent to a machine of their own. If the destination changes, the secret must be given again; an unused one is
     /// removed.

@@ -20,6 +20,8 @@ pub struct Param {
     pub alias_of: &'static str,
     /// A value that may be sent, as JSON; empty: what the type allows tells enough.
     pub example: &'static str,
+    /// May it refer to a secret of the house instead, `{"secret_id": 5}`?
+    pub may_refer: bool,
     /// Description, one sentence.
     pub doc: &'static str,
 }
@@ -104,6 +106,7 @@ const fn param(name: &'static str, kind: Kind, doc: &'static str) -> Param {
         default: 0,
         alias_of: "",
         example: "",
+        may_refer: false,
         doc,
     }
 }
@@ -195,6 +198,14 @@ impl Param {
     /// A value that may be sent, as JSON.
     pub const fn example(self, example: &'static str) -> Param {
         Param { example, ..self }
+    }
+
+    /// It may refer to a secret of the house.
+    pub const fn or_reference(self) -> Param {
+        Param {
+            may_refer: true,
+            ..self
+        }
     }
 
     /// Sets the default of a query's number.

@@ -273,6 +273,12 @@ fn fields_schema(fields: &[Param], method: Method) -> Value {
 
 fn field(param: &Param) -> Value {
     let mut out = input(param.kind);
+    if param.may_refer {
+        let number = json!({ "type": "integer", "minimum": 1 });
+        let reference = json!({ "type": "object", "properties": { "secret_id": number }, "required": ["secret_id"],
+            "additionalProperties": false });
+        out = json!({ "anyOf": [out, reference], "writeOnly": true });
+    }
     out["description"] = json!(param.doc);
     out
 }

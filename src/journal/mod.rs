@@ -14,9 +14,12 @@ mod queries;
 mod tail;
 mod store;
 mod read;
+mod readers;
 
 pub use level::Level;
 pub use line::{Cursor, Line, New, Stream};
+pub use queries::Reader;
 pub use read::{Filter, Page, Span};
+pub use readers::Part;
 pub use store::{Bounds, Journal, Usage};
 pub use words::Words;

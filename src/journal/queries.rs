@@ -73,9 +73,10 @@ pub struct Block {
     pub bytes: i64,
 }
 
-/// The number of the newest line; 0: there is none.
+/// The number of the newest line that there was; 0: there was none. What a reader has taken may be gone.
 pub fn newest(conn: &Conn) -> Result<i64> {
-    let sql = "SELECT max(coalesce((SELECT max(last) FROM fresh), 0), coalesce((SELECT max(last) FROM chunks), 0))";
+    let sql = "SELECT max(coalesce((SELECT max(last) FROM fresh), 0), coalesce((SELECT max(last) FROM chunks), 0),
+                          coalesce((SELECT max(last) FROM readers), 0))";
     Ok(conn.query_row(sql, [], |r| r.get(0))?)
 }
 
@@ -197,4 +198,81 @@ pub fn remove_oldest(conn: &Conn, source: i64) -> Result<Option<(i64, Block)>> {
 /// The time of the newest line of the oldest chunk, unix ns.
 pub fn oldest_at(conn: &Conn) -> Result<Option<i64>> {
     Ok(conn.query_row("SELECT min(to_at) FROM chunks", [], |r| r.get(0))?)
+}
+
+/// A reader, as it is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reader {
+    /// Where it takes them.
+    pub place: String,
+    /// Number of the last line that it has taken.
+    pub last: i64,
+    /// Lines that it has taken.
+    pub taken: i64,
+    /// Lines that were no longer kept when it came to them.
+    pub missed: i64,
+    /// Why it takes none now; empty: it takes them.
+    pub fault: String,
+    /// Since when, unix ms.
+    pub since: i64,
+    /// Was that an event?
+    pub told: bool,
+}
+
+/// A reader; `None`: it has not begun.
+pub fn reader(conn: &Conn, name: &str) -> Result<Option<Reader>> {
+    let mut statement =
+        conn.prepare_cached("SELECT place, last, taken, missed, fault, since, told FROM readers WHERE name = ?1")?;
+    let row = statement.query_row([name], |r| {
+        Ok(Reader {
+            place: r.get(0)?,
+            last: r.get(1)?,
+            taken: r.get(2)?,
+            missed: r.get(3)?,
+            fault: r.get(4)?,
+            since: r.get(5)?,
+            told: r.get(6)?,
+        })
+    });
+    Ok(row.optional()?)
+}
+
+/// Stores a reader.
+pub fn put_reader(conn: &Conn, name: &str, reader: &Reader) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO readers (name, place, last, taken, missed, fault, since, told)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        name,
+        reader.place,
+        reader.last,
+        reader.taken,
+        reader.missed,
+        reader.fault,
+        reader.since,
+        reader.told
+    ])?;
+    Ok(())
+}
+
+/// Forgets a reader.
+pub fn remove_reader(conn: &Conn, name: &str) -> Result<()> {
+    conn.execute("DELETE FROM readers WHERE name = ?1", [name])?;
+    Ok(())
+}
+
+/// Source and lines of all rows with lines whose numbers are after one and up to another.
+pub fn rows_within(conn: &Conn, after: i64, upto: i64, each: &mut dyn FnMut(i64, &[u8])) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "SELECT source, data FROM fresh WHERE last > ?1 AND first <= ?2
+         UNION ALL
+         SELECT source, data FROM chunks WHERE first IN
+           (SELECT first FROM chunks INDEXED BY chunks_last WHERE last > ?1 AND first <= ?2)",
+    )?;
+    let mut rows = statement.query([after, upto])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, row.get_ref(1)?.as_blob().unwrap_or_default());
+    }
+    Ok(())
 }

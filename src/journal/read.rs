@@ -540,4 +540,69 @@ mod tests {
         let page = journal.newest(&[A], &filter, span, 1_000_000, soon()).unwrap();
         assert_eq!(page.lines.len(), (0..9_000).filter(|n| n % 7 == 6).count());
     }
+
+    #[test]
+    fn who_takes_lines_away_gets_each_once_and_hears_how_many_are_gone() {
+        let folder = Folder::new();
+        let journal = folder.open();
+        for at in 0..20 {
+            put(&journal, A, at * 500..at * 500 + 500, "a");
+            put(&journal, B, at..at + 1, "b");
+            journal.commit().unwrap();
+        }
+        let all = |journal: &Journal| {
+            let (mut last, mut ids, mut missed) = (0, Vec::new(), 0);
+            loop {
+                let part = journal.part(last, 700).unwrap();
+                if part.last == last {
+                    return (ids, missed);
+                }
+                (last, missed) = (part.last, missed + part.missed);
+                let of = |(subject, line): &(usize, Line)| (part.subjects[*subject].1, line.id);
+                ids.extend(part.lines.iter().map(of));
+            }
+        };
+        let (ids, missed) = all(&journal);
+        assert_eq!((ids.len(), missed), (10_020, 0));
+        assert!(ids.is_sorted_by_key(|(_, id)| *id) && ids.iter().filter(|(of, _)| *of == B.1).count() == 20);
+        journal.set_bounds(Bounds {
+            each: 256 << 10,
+            ..Bounds::default()
+        });
+        put(&journal, A, 10_000..10_500, "a");
+        journal.commit().unwrap();
+        let (ids, missed) = all(&journal);
+        assert!(missed > 0 && ids.len() as i64 + missed == 10_520, "{missed}");
+        // A number is never given twice, even when all lines are gone.
+        let reader = crate::journal::Reader {
+            last: 10_520,
+            ..Default::default()
+        };
+        journal.set_reader("x", Some(&reader)).unwrap();
+        journal.forget(A).unwrap();
+        journal.forget(B).unwrap();
+        drop(journal);
+        let journal = folder.open();
+        assert_eq!(journal.reader("x").unwrap(), Some(reader));
+        put(&journal, A, 0..1, "new");
+        journal.commit().unwrap();
+        assert_eq!(journal.part(10_520, 10).unwrap().lines.len(), 1);
+    }
+
+    #[test]
+    fn the_newest_lines_in_memory_have_a_bound() {
+        let folder = Folder::new();
+        let journal = folder.open();
+        for id in 0..40 {
+            put(&journal, ("container", id), 0..6_000, "a");
+            journal.commit().unwrap();
+            let held = journal.known().held();
+            assert!(held <= 8 << 20, "{held}");
+        }
+        assert!(journal.known().held() > 6 << 20);
+        let (lines, _) = journal
+            .since(&[("container", 0), ("container", 39)], 0, 100_000)
+            .unwrap();
+        assert_eq!(lines.len(), 12_000, "what was let go is read from the file");
+    }
 }

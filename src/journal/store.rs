@@ -121,6 +121,12 @@ impl Known {
         self.sources.get(subject.0)?.get(&subject.1)
     }
 
+    /// Bytes of lines in memory.
+    pub fn held(&self) -> usize {
+        let all = self.sources.values().flat_map(HashMap::values);
+        all.map(|source| source.tail.bytes()).sum()
+    }
+
     fn all(&mut self) -> impl Iterator<Item = &mut Source> {
         self.sources.values_mut().flat_map(HashMap::values_mut)
     }
@@ -419,6 +425,13 @@ impl Journal {
             .map_or_else(Vec::new, |all| all.keys().copied().collect())
     }
 
+    /// How many subjects of a kind have lines, and the highest number of one: changes when there is another one.
+    pub fn extent(&self, kind: &str) -> (usize, i64) {
+        let known = self.known();
+        let all = known.sources.get(kind);
+        all.map_or((0, 0), |all| (all.len(), all.keys().copied().max().unwrap_or(0)))
+    }
+
     pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -654,7 +667,7 @@ fn apply(known: &mut Known, done: Done, round: u64) {
         known.usage.bytes += bytes;
     }
     done.lost.iter().for_each(|(row, block)| known.lose(*row, block));
-    let mut held: usize = known.all().map(|source| source.tail.bytes()).sum();
+    let mut held = known.held();
     while held > TOTAL_MAX {
         let least = known
             .all()

@@ -329,6 +329,28 @@ impl Wire {
         }
     }
 
+    /// Ends what we send, and waits until the peer has ended, too: then it has taken all of it. Error: it has not.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            while tls.wants_write() {
+                tls.write_tls(&mut self.tcp)?;
+            }
+        }
+        match &self.tcp.stream {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write)?,
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write)?,
+        }
+        let mut rest = [0; 1_024];
+        // Below TLS: whether its end is told by an alert or by the connection's does not matter.
+        while self.tcp.read(&mut rest)? > 0 {}
+        // An end that came before the peer had all is none: what it has not acknowledged is lost.
+        match sys::unacknowledged(&self.tcp.stream)? {
+            0 => Ok(()),
+            _ => Err(ErrorKind::ConnectionReset.into()),
+        }
+    }
+
     fn shake_hands(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             while tls.is_handshaking() {

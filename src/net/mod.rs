@@ -19,3 +19,4 @@ pub mod stream;
 pub mod http;
 pub mod visit;
 pub mod smtp;
+pub mod syslog;

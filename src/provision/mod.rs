@@ -19,6 +19,7 @@ mod parts;
 pub mod acts;
 pub mod wheels;
 pub mod bundle;
+pub mod engines;
 
 pub use acts::stage;
 pub use progress::{Outcome, Progress, State, StepDone};

@@ -113,7 +113,7 @@ pub fn check() -> Recipe {
 
 /// Container engines, and whether the login user may use them. Changes nothing and needs no root.
 ///
-/// Facts, each only when there: `docker`, `podman` (`yes`: installed), `docker_socket`, `podman_socket` (path),
+/// Facts, each only when there: `docker`, `podman` (version; `yes`: not known), `docker_socket`, `podman_socket` (path),
 /// `docker_access`, `podman_access` (`yes`, `no`).
 pub fn engines() -> Recipe {
     Recipe {

@@ -46,6 +46,11 @@ impl ServiceRun<'_> {
         self.stop.is_cancelled()
     }
 
+    /// Waits so long, or until it is asked to stop.
+    pub fn pause(&self, limit: Duration) {
+        self.stop.wait(limit);
+    }
+
     /// Calls `round` whenever `wake` rings, and at the latest after the time that the last round asked for (or the
     /// service's interval), until it is asked to stop. The result of each round is recorded for health; an error is
     /// logged when it differs from the last one.

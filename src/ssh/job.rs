@@ -20,12 +20,19 @@ const REMOTE_LATER: Duration = Duration::from_secs(10);
 /// Time for the last lines of one stream after the other has ended.
 const PARTING: Duration = Duration::from_secs(1);
 
-pub(super) fn run(ssh: &Ssh, target: &Target, job: &Job, cancel: &Cancel, on_line: OnLine) -> Result<Done> {
+pub(super) fn run(
+    ssh: &Ssh,
+    target: &Target,
+    class: Class,
+    job: &Job,
+    cancel: &Cancel,
+    on_line: OnLine,
+) -> Result<Done> {
     let script = whole(job.script)?;
     let ((mut talk, sudo), mut slot, started) = greeted(
         ssh,
         target,
-        Class::Job,
+        class,
         None,
         job.deadline,
         cancel,
@@ -35,6 +42,9 @@ pub(super) fn run(ssh: &Ssh, target: &Target, job: &Job, cancel: &Cancel, on_lin
     let left = until.saturating_duration_since(clock::mono());
     talk.start(job.root, &sudo, &script, left + REMOTE_LATER)?;
     let ended = listen(talk, &sudo, target, until, cancel, on_line);
+    if class == Class::Proof {
+        slot.leave(ssh);
+    }
     if job.root {
         slot.remember(ended.is_ok() && sudo == Sudo::Password);
     }

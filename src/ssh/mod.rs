@@ -161,7 +161,18 @@ impl Ssh {
         cancel: &Cancel,
         on_line: &mut dyn FnMut(Stream, &str),
     ) -> Result<Done> {
-        job::run(self, target, job, cancel, on_line)
+        job::run(self, target, master::Class::Job, job, cancel, on_line)
+    }
+
+    /// The same by a login of its own, which no other session shares: it shows that the credential is good now.
+    pub fn prove(
+        &self,
+        target: &Target,
+        job: &Job,
+        cancel: &Cancel,
+        on_line: &mut dyn FnMut(Stream, &str),
+    ) -> Result<Done> {
+        job::run(self, target, master::Class::Proof, job, cancel, on_line)
     }
 
     /// Closes the connections of a server: its credentials changed, or it was removed.

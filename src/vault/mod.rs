@@ -5,6 +5,7 @@
 pub mod password;
 mod queries;
 mod rotate;
+pub mod reference;
 
 use crate::base::config::Config;
 use crate::base::error::{Error, Kind, Result};
@@ -96,7 +97,8 @@ impl Vault {
 
     /// Seals a stored value by the newest key; `None`: it is.
     fn reseal(&self, place: SealContext, sealed: &[u8]) -> Result<Option<Vec<u8>>> {
-        match sealed_by(sealed) == Some(self.newest()?.0) {
+        // A reference is no value: its secret has its own place.
+        match reference::is_reference(sealed) || sealed_by(sealed) == Some(self.newest()?.0) {
             true => Ok(None),
             false => self.seal(place, &self.open_sealed(place, sealed)?).map(Some),
         }

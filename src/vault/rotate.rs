@@ -20,6 +20,9 @@ pub struct Sealed {
     pub row: &'static str,
     /// Table and column of the [`SealContext`], where they are not those above: a table was renamed.
     pub place: Option<(&'static str, &'static str)>,
+    /// What its rows are, by [`TargetKind`](crate::kinds::TargetKind) or by another word, where one may hold a reference
+    /// to a secret ([`super::reference`]); else empty.
+    pub of: &'static str,
 }
 
 impl Sealed {
@@ -30,7 +33,13 @@ impl Sealed {
             column,
             row: "id",
             place: None,
+            of: "",
         }
+    }
+
+    /// The same, which may hold a reference; `of` is what its rows are.
+    pub const fn or_reference(self, of: &'static str) -> Sealed {
+        Sealed { of, ..self }
     }
 
     /// The place of the value in this row.

@@ -10,6 +10,7 @@ const MINUTE = 60e3, DAY = 864e5;
 const DASHES = [[], [5, 3], [1.5, 3]];
 // Steps of the time axis, in minutes.
 const TICKS = [5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 10080, 20160, 43200, 131040];
+const MARKS_TOLD = 4;
 const BELOW = 18, ABOVE = 6, RIGHT = 4; // room around the drawing, in pixels
 
 // A round step of which `parts` reach `top`.
@@ -29,7 +30,7 @@ function summary(series, of) {
 const groups = new Map(); // charts that share a crosshair
 
 class Chart {
-  // data: { t0, dt, unit, max?, since?, series: [{ name, v: […], lo?, hi? }] }
+  // data: { t0, dt, unit, max?, since?, marks?: [{ at, name }], series: [{ name, v: […], lo?, hi? }] }
   constructor(figure) {
     this.figure = figure;
     this.canvas = $('canvas', figure);
@@ -110,17 +111,25 @@ class Chart {
     };
     const row = (s, k) => el('div', {}, el('span', { cls: 'k' + (k + 1) }, s.name), el('span', {}, value(s)));
     const title = dt * this.count > DAY ? clockDay(at) : clockSeconds(at);
-    this.tip.replaceChildren(el('b', {}, title), ...series.map(row));
+    const happened = this.marked(i).map(mark => el('div', {}, el('span', {}, `▲ ${mark.name}`), el('span', {}, clockSeconds(mark.at))));
+    this.tip.replaceChildren(el('b', {}, title), ...series.map(row), ...happened);
     const x = this.box.left + i / (this.count - 1) * this.box.width, width = this.tip.offsetWidth;
     const left = x + width + 18 > this.canvas.clientWidth ? x - width - 12 : x + 12;
     this.tip.style.left = this.canvas.offsetLeft + left + 'px';
     this.tip.style.top = this.canvas.offsetTop + 8 + 'px';
   }
 
+  // What happened about there: within some pixels of the pointed place.
+  marked(i) {
+    const { t0, dt, marks = [] } = this.data, reach = Math.max(dt, 5 / this.box.width * dt * this.count);
+    return marks.filter(mark => Math.abs(mark.at - t0 - i * dt) <= reach).slice(0, MARKS_TOLD);
+  }
+
   colours() {
     const of = name => ink(this.figure, name);
     return this.palette ||= {
       line: of('line'), text: of('ink-3'), ink: of('ink'), series: [of('c1'), of('c2'), of('c3')], surface: of('surface'),
+      mark: of('flick'),
     };
   }
 
@@ -134,6 +143,7 @@ class Chart {
     this.drawValues(w);
     this.drawTimes(w, h);
     this.drawGaps();
+    this.drawMarks();
     this.data.series.forEach((series, k) => this.drawSeries(series, k));
     if (this.at != null) this.drawCrosshair();
   }
@@ -200,6 +210,21 @@ class Chart {
       x.fillText(clock(at, span), px, h - 7);
       x.strokeStyle = colours.line;
       this.line(px + .5, bottom, px + .5, bottom + 3);
+    }
+  }
+
+  // ▲ on the axis where something happened.
+  drawMarks() {
+    const x = this.x, { t0, dt, marks = [] } = this.data, span = dt * (this.count - 1), { left, width, bottom } = this.box;
+    x.fillStyle = this.colours().mark;
+    for (const { at } of marks) {
+      if (at < t0 || at > t0 + span) continue;
+      const px = left + (at - t0) / span * width;
+      x.beginPath();
+      x.moveTo(px, bottom - 6);
+      x.lineTo(px - 4, bottom + 1);
+      x.lineTo(px + 4, bottom + 1);
+      x.fill();
     }
   }
 

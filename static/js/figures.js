@@ -7,7 +7,10 @@ import { charts } from './chart.js';
 const KEYS_MAX = 3; // so many lines are told apart
 const DASHES = [null, '5 3', '2 3'];
 export const periods = $('[data-periods]');
-let path;
+let path, marks = [];
+
+// What happened, for the time axis: `{ at, name }` each.
+export const mark = events => { marks = events; };
 
 // Which series a chart shows: those it names, or the fullest of a kind (`disk:*`).
 function seriesOf(figure, all) {
@@ -95,7 +98,7 @@ function drawChart(figure, answer, grid) {
   const first = Math.min(...starts), late = Number.isFinite(first) && first > grid.from + grid.dt * 2;
   const of = figure.dataset.unit;
   const scale = { t0: grid.from, dt: grid.dt, unit: of, max: of === '%' ? 100 : 0 };
-  charts.get(figure.id).set({ ...scale, series, since: late ? first : 0 });
+  charts.get(figure.id).set({ ...scale, series, marks, since: late ? first : 0 });
 }
 
 // Draws what this answers for the chosen period, now and whenever another is chosen.

@@ -181,7 +181,7 @@ export function lines(url, after, use) {
     seq = n;
     use(line, n);
   };
-  hear(() => `${url}?after=${seq}`, { log: tell }, () => pill.set('off'));
+  hear(() => `${url}${url.includes('?') ? '&' : '?'}after=${seq}`, { log: tell }, () => pill.set('off'));
 }
 
 // The page's texts are outdated: reload it, unless the user is in the middle of something.

@@ -87,9 +87,9 @@ class Log {
   colour() {
     for (const span of $$('.lines span', this.root)) {
       if (!/[␛\x1b]/.test(span.textContent)) continue;
-      const text = span.textContent.replaceAll('␛', '\x1b');
-      span.replaceChildren();
-      ansi(span, text);
+      const of = $('.of', span), text = span.lastChild.textContent.replaceAll('␛', '\x1b');
+      span.replaceChildren(...(of ? [of, ' '] : []));
+      ansi(span, text.trimStart());
     }
   }
 
@@ -178,8 +178,10 @@ class Log {
     if (this.lines.scrollTop !== before) this.scrolling = true;
   }
 
-  append({ seq, at, kind, text }) {
+  // `of`: whose line it is, as name and address.
+  append({ seq, at, kind, text, of }) {
     const time = el('time', { dateTime: new Date(at).toISOString() }, clockSeconds(at)), span = el('span');
+    if (of) span.append(el('a', { cls: 'of', href: of[1] }, of[0]), ' ');
     ansi(span, text);
     this.began ??= at;
     if (this.times) this.stamp(time);

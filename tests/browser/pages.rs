@@ -132,8 +132,10 @@ fn every_page_is_clean_in_all_four_looks() {
     let token = serde_json::json!({ "name": "from a pipeline", "scopes": ["domains:deploy", "domains:read"] });
     house.admin().post("/api/tokens", &token).is(201);
     let kept = serde_json::json!({ "name": "pg-replica", "type": "private_key", "generate": "ed25519", "tags": ["db"],
-        "rotation_interval_s": 30 * 86_400 });
+        "rotation_interval_s": 30 * 86_400, "lessees": [format!("user:{ADMIN}")] });
     house.admin().post("/api/secrets", &kept).is(201);
+    let ttl = serde_json::json!({ "ttl_seconds": 3_600 });
+    house.admin().post("/api/secrets/1/lease", &ttl).is(201);
     let rule = serde_json::json!({ "all": [{ "field": "tags", "op": "contains", "value": "prod" },
         { "not": { "field": "disk", "op": "lt", "value": 80 } }] });
     let group = serde_json::json!({ "name": "Prod and full", "rule": rule });
@@ -186,6 +188,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/secrets",
         "/secrets/1",
         "/secrets/1/delete",
+        "/leases",
+        "/leases/1",
         "/doctor",
     ];
     for view in ["desktop", "phone"] {

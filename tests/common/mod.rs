@@ -556,7 +556,7 @@ impl House {
     }
 
     /// The data of all events of a kind, the oldest first.
-    pub fn told_of(&self, kind: &str) -> Vec<Value> {
+    pub fn event_data(&self, kind: &str) -> Vec<Value> {
         let db = self.database("lamplighter.db");
         let mut all = db
             .prepare("SELECT data FROM events WHERE kind = ?1 ORDER BY id")

@@ -21,6 +21,8 @@ pub struct Container {
     pub oom: bool,
     pub health: &'static str,
     pub project: &'static str,
+    /// Its label `lamplighter.restart`.
+    pub restart: &'static str,
     pub lines: Vec<Line>,
 }
 
@@ -34,6 +36,12 @@ pub struct State {
     pub instead: Option<Vec<u8>>,
     /// In the environment of every container.
     pub env: String,
+    /// The list is refused, as by Podman 4.3.
+    pub no_list: bool,
+    /// Its clock is before ours by so many ns.
+    pub skew: i64,
+    /// Times are whole seconds, as Podman's.
+    pub whole_seconds: bool,
 }
 
 pub struct Engine {
@@ -83,6 +91,7 @@ impl Engine {
             oom: false,
             health: "",
             project: "shop",
+            restart: "",
             lines: Vec::new(),
         };
         let mut state = self.state();
@@ -92,13 +101,37 @@ impl Engine {
     }
 
     pub fn say(&self, name: &str, stderr: bool, text: &str) {
-        let at = now();
-        self.with(name, |container| container.lines.push((at, stderr, text.into())));
+        let mut state = self.state();
+        let mut at = now() + state.skew;
+        if state.whole_seconds {
+            at -= at % 1_000_000_000;
+        }
+        let of = state.containers.iter_mut().find(|c| c.name == name).unwrap();
+        of.lines.push((at, stderr, text.into()));
     }
 
     pub fn with<T>(&self, name: &str, change: impl FnOnce(&mut Container) -> T) -> T {
         let mut state = self.state();
         change(state.containers.iter_mut().find(|c| c.name == name).unwrap())
+    }
+
+    /// Starts it again, as the engine does after an end.
+    pub fn again(&self, name: &str) {
+        let id = self.with(name, |container| {
+            container.state = "running";
+            container.id.clone()
+        });
+        self.state().event(&id, name, "start", &[]);
+    }
+
+    /// Is ended for want of memory: the event, the code and what is told of it agree.
+    pub fn has_no_memory(&self, name: &str) {
+        let id = self.with(name, |container| {
+            container.oom = true;
+            container.id.clone()
+        });
+        self.state().event(&id, name, "oom", &[]);
+        self.dies(name, 137);
     }
 
     pub fn dies(&self, name: &str, code: i64) {
@@ -126,11 +159,13 @@ fn list(state: &State) -> Value {
     let row = |c: &Container| {
         let status = match (c.state, c.health) {
             ("running", "") => "Up 5 minutes".to_string(),
+            ("running", "starting") => "Up 1 second (health: starting)".to_string(),
             ("running", health) => format!("Up 5 minutes ({health})"),
             _ => format!("Exited ({}) 1 second ago", c.exit_code),
         };
         json!({ "Id": c.id, "Names": [format!("/{}", c.name)], "Image": "shop:1", "State": c.state, "Status": status,
-            "Labels": { "com.docker.compose.project": c.project, "com.docker.compose.service": c.name }, "Created": 1 })
+            "Labels": { "com.docker.compose.project": c.project, "com.docker.compose.service": c.name,
+                "lamplighter.restart": c.restart }, "Created": 1 })
     };
     state.containers.iter().map(row).collect()
 }
@@ -186,8 +221,16 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>, down: &AtomicBool) -> std
             r#"{"Version":"29.0.1","ApiVersion":"1.52","Components":null}"#,
         ),
         ("GET", ["info"]) => {
-            let at = lamplighter::base::clock::rfc3339(now() / 1_000_000);
+            let at = lamplighter::base::clock::rfc3339((now() + state.lock().unwrap().skew) / 1_000_000);
             answer(&mut stream, 200, &json!({ "SystemTime": at, "NCPU": 2 }).to_string())
+        }
+        ("GET", ["containers", "json", _]) if state.lock().unwrap().no_list => {
+            let message = "container 5a3f is not in the database: no such container";
+            answer(
+                &mut stream,
+                500,
+                &json!({ "cause": "no such container", "message": message }).to_string(),
+            )
         }
         ("GET", ["containers", "json", _]) => {
             let body = list(&state.lock().unwrap()).to_string();
@@ -226,7 +269,8 @@ fn of_one(
     };
     match (method, what) {
         ("GET", "json") => {
-            let body = json!({ "Id": c.id, "State": { "Status": c.state, "ExitCode": c.exit_code, "OOMKilled": c.oom },
+            let body = json!({ "Id": c.id, "State": { "Status": c.state, "ExitCode": c.exit_code, "OOMKilled": c.oom,
+                    "Health": { "Status": c.health } },
                 "Config": { "Tty": false, "Env": [env] }, "Created": "2026-11-21T04:49:50Z" });
             drop(locked);
             answer(stream, 200, &body.to_string())
@@ -257,6 +301,7 @@ fn of_one(
             let c = locked.containers.iter_mut().find(|c| c.id == id).unwrap();
             if act != "stop" {
                 c.state = "running";
+                c.health = if c.health.is_empty() { "" } else { "starting" };
                 locked.event(&id, &name, "start", &[]);
             }
             drop(locked);

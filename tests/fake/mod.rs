@@ -7,6 +7,7 @@ pub mod engine;
 pub mod proxy;
 pub mod receiver;
 pub mod smtp;
+pub mod syslog;
 pub mod telegram;
 
 use rustls::pki_types::pem::PemObject;

@@ -111,7 +111,47 @@ fn kept_secrets(story: &Story) {
         "DELETE /api/secrets/{id}/versions",
         admin.delete(&format!("{at}/versions")),
     );
+    leased_secret(story, &at);
+    rotated_on_hosts(story, &at);
     story.gone("/api/secrets", id);
+}
+
+/// Given out, made longer, ended: alone, and with all others.
+fn leased_secret(story: &Story, at: &str) {
+    let (house, admin) = (&story.house, &story.admin);
+    let me = json!({ "password": house.password });
+    admin.post("/api/me/confirm", &me).is(204);
+    let list = json!({ "lessees": [format!("user:{ADMIN}")], "scope": ["servers"] });
+    story.changes("PATCH /api/secrets/{id}", admin.patch(at, &list));
+    let ttl = json!({ "ttl_seconds": 60 });
+    let lease = story.changes("POST /api/secrets/{id}/lease", admin.post(&format!("{at}/lease"), &ttl));
+    house.canary(lease["value"].as_str().unwrap());
+    let one = format!("/api/leases/{}", lease["lease_id"]);
+    story.changes(
+        "POST /api/leases/{id}/renew",
+        admin.post(&format!("{one}/renew"), &json!({ "ttl_seconds": 90 })),
+    );
+    story.changes("DELETE /api/leases/{id}", admin.delete(&one));
+    story.changes("DELETE /api/secrets/{id}/leases", admin.delete(&format!("{at}/leases")));
+}
+
+/// Sent on its way to a host that nobody answers at, and dropped.
+fn rotated_on_hosts(story: &Story, at: &str) {
+    let (house, admin) = (&story.house, &story.admin);
+    let host = admin.post("/api/servers", &server("rotated", 9)).is(201)["id"].clone();
+    let hosts = json!({ "server_ids": [host], "account": "deploy" });
+    let begun = story.changes(
+        "POST /api/secrets/{id}/rotate-apply",
+        admin.post(&format!("{at}/rotate-apply"), &hosts),
+    );
+    house.wait_for(begun["task_id"].as_i64().unwrap());
+    story.execute("UPDATE secret_rotations SET state = 'open', value = x'00'");
+    story.execute("UPDATE secret_rotation_hosts SET step = 'failed'");
+    story.changes(
+        "DELETE /api/secrets/{id}/rotation",
+        admin.delete(&format!("{at}/rotation")),
+    );
+    admin.delete(&format!("/api/servers/{host}")).is(204);
 }
 
 /// Accounts with all that is theirs.
@@ -412,6 +452,8 @@ fn every_route_that_changes_something_leaves_a_row() {
         "INSERT INTO containers (name, life, image, project, state, since, created_at, seen_at)
          VALUES ('web', '', 'shop:1', 'shop', 'exited', 1, 1, 1)",
     );
+    let changed = admin.patch("/api/containers/local/web", &json!({ "restart_unhealthy": "on" }));
+    story.changes("PATCH /api/containers/{server_id}/{name}", changed);
     for act in ["start", "stop", "restart"] {
         let started = admin.post(&format!("/api/containers/local/web/{act}"), &json!({}));
         let started = story.changes(&format!("POST /api/containers/{{server_id}}/{{name}}/{act}"), started);
@@ -524,6 +566,10 @@ fn every_route_that_changes_something_leaves_a_row() {
         "PUT /api/exporter/push-secret",
         admin.put("/api/exporter/push-secret", &secret),
     );
+    let loki = json!({ "forward.loki": "http://127.0.0.1:9" });
+    admin.put("/api/settings", &loki).is(200);
+    let secret = json!({ "secret": house.canary("a-loki-secret-78") });
+    story.changes("PUT /api/forward/secret", admin.put("/api/forward/secret", &secret));
     let fleet = json!({ "lamplighter": 1, "groups": [{ "name": "from a document" }] });
     story.changes("POST /api/fleet", admin.post("/api/fleet?mode=apply", &fleet));
     let nightly = json!({ "name": "nightly", "kind": "server.check_ssh", "target_id": web, "cron": "30 2 * * *" });

@@ -325,3 +325,179 @@ fn what_is_used_becomes_series_and_an_engine_that_is_gone_is_told() {
         .post("/api/containers/local/web/stop", &json!({}))
         .fails(403, "forbidden");
 }
+
+#[test]
+fn an_engine_that_cannot_list_is_silent_in_words_and_no_container_has_ended() {
+    let story = story();
+    let (engine, admin) = (&story.engine, &story.admin);
+    engine.run("web", 1);
+    engine.say("web", false, "line 0");
+    story.sees("the line", |texts| texts.len() == 1);
+    engine.state().no_list = true;
+    engine.run("beside", 2);
+    let is = eventually("it is said", || {
+        let all = admin.get("/api/container-engines").is(200);
+        (all["items"][0]["state"] == "silent").then_some(all["items"][0].clone())
+    });
+    assert!(
+        is["say"].as_str().unwrap().contains("systemctl restart podman.service"),
+        "{is}"
+    );
+    let web = admin.get("/api/containers/local/web").is(200);
+    assert_eq!(
+        (web["state"].clone(), web["restarts"].clone()),
+        (json!("running"), json!(0))
+    );
+    engine.state().no_list = false;
+    engine.say("web", false, "line 1");
+    story.sees("it goes on", |texts| texts.len() == 2);
+    assert!(story.open_alert("container.died").is_none());
+}
+
+#[test]
+fn a_clock_that_is_off_by_an_hour_or_tells_whole_seconds_costs_no_line() {
+    for (skew, whole_seconds) in [(3_600, false), (-3_600, false), (0, true), (3_600, true)] {
+        let mut story = story();
+        {
+            let mut state = story.engine.state();
+            (state.skew, state.whole_seconds) = (skew * 1_000_000_000, whole_seconds);
+        }
+        story.engine.run("web", 1);
+        for n in 0..300 {
+            story.engine.say("web", n % 5 == 0, &format!("line {n}"));
+            if n % 100 == 50 {
+                story.house.kill();
+                story.house.start();
+                story.admin = story.house.admin();
+            }
+            if n % 100 == 90 {
+                story.engine.cut(true);
+                std::thread::sleep(Duration::from_millis(50));
+                story.engine.cut(false);
+            }
+        }
+        let texts = story.sees("all lines", |texts| texts.len() >= 300);
+        let mut numbers: Vec<usize> = texts.iter().map(|text| text[5..].parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..300).collect::<Vec<_>>(), "each once, {skew} s");
+        // Times are ours: within a minute of now.
+        let recent = story.texts("&since=1m");
+        assert_eq!(recent.len(), 300, "{skew} s");
+        // The clock is set right in the middle.
+        story.engine.state().skew = 0;
+        story.house.kill();
+        (300..320).for_each(|n| story.engine.say("web", false, &format!("line {n}")));
+        story.house.start();
+        story.admin = story.house.admin();
+        story.sees("the lines after it was set", |texts| texts.len() == 320);
+    }
+}
+
+#[test]
+fn a_line_that_never_ends_is_one_line_and_the_next_ones_are_whole() {
+    let story = story();
+    let engine = &story.engine;
+    engine.run("web", 1);
+    engine.run("mad", 2);
+    // 20 MB without an end, in frames of 16 KiB as the engine cuts them, then its end and one more line.
+    let frame = |text: &[u8]| {
+        let mut out = vec![1, 0, 0, 0];
+        out.extend((text.len() as u32).to_be_bytes());
+        out.extend(text);
+        out
+    };
+    let piece = [&b"2026-11-21T05:31:50.000000001Z "[..], &b"x".repeat(16_384)].concat();
+    let mut bytes = frame(&piece).repeat(1_250);
+    bytes.extend(frame(b"2026-11-21T05:31:51.000000001Z end\n"));
+    bytes.extend(frame(b"2026-11-21T05:31:52.000000001Z next\n"));
+    engine.state().instead = Some(bytes);
+    engine.run("endless", 3);
+    let lines = eventually("its lines", || {
+        let answer = story.admin.get("/api/containers/local/endless/logs");
+        let items = (answer.status == 200).then(|| answer.is(200)["items"].as_array().unwrap().clone())?;
+        (items.len() >= 2).then_some(items)
+    });
+    let text = |n: usize| lines[n]["line"].as_str().unwrap().to_string();
+    assert!(
+        text(0).ends_with("(cut)") && text(0).len() < 17_000,
+        "{}",
+        text(0).len()
+    );
+    assert_eq!((lines.len(), text(1)), (2, "next".to_string()));
+    engine.state().instead = None;
+    engine.run("well", 4);
+    engine.say("well", false, "line 0");
+    eventually("another's line", || {
+        let answer = story.admin.get("/api/log-search?containers=local/well");
+        (answer.status == 200 && answer.is(200)["items"].as_array().unwrap().len() == 1).then_some(())
+    });
+}
+
+#[test]
+fn want_of_memory_is_told_as_such() {
+    let story = story();
+    story.engine.run("web", 1);
+    story.engine.say("web", false, "allocating");
+    story.sees("its line", |texts| texts.len() == 1);
+    story.engine.has_no_memory("web");
+    let alert = eventually("the alert", || story.open_alert("container.oom"));
+    let evidence = alert["evidence"].to_string();
+    assert!(
+        evidence.contains("code 137, for want of memory") && evidence.contains("allocating"),
+        "{evidence}"
+    );
+    eventually("its state", || {
+        (story.admin.get("/api/containers/local/web").is(200)["oom"] == true).then_some(())
+    });
+}
+
+#[test]
+fn containers_that_begin_and_end_every_second_cost_nobody_elses_lines() {
+    let story = story();
+    let (engine, admin) = (&story.engine, &story.admin);
+    engine.run("web", 255);
+    for second in 0..5u8 {
+        for n in 0..200u8 {
+            let name = format!("job-{n}");
+            match second {
+                0 => engine.run(&name, n),
+                _ => engine.again(&name),
+            }
+            engine.say(&name, false, &format!("job {second}"));
+            engine.dies(&name, 0);
+        }
+        engine.say("web", false, &format!("line {second}"));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    story.sees("all lines of the other", |texts| texts.len() == 5);
+    eventually("the words of all of their lives", || {
+        let found = admin.get("/api/log-search?q=job&tail=2000").is(200);
+        (found["items"].as_array().unwrap().len() == 1_000).then_some(())
+    });
+    assert_eq!(admin.get("/health").status, 200);
+    assert!(story.open_alert("containers.silent").is_none());
+}
+
+#[test]
+fn a_full_disk_of_the_store_loses_no_line() {
+    let story = story();
+    let (engine, admin) = (&story.engine, &story.admin);
+    engine.run("web", 1);
+    engine.say("web", false, "line 0");
+    story.sees("the line", |texts| texts.len() == 1);
+    // No page can be added to the file: as on a full disk.
+    let folder = std::path::PathBuf::from(story.house.dir());
+    let journal = rusqlite::Connection::open(folder.join("journal.db")).unwrap();
+    let lock = journal.unchecked_transaction().unwrap();
+    lock.execute("UPDATE sources SET last_at = last_at", []).unwrap();
+    for n in 1..2_000 {
+        engine.say("web", false, &format!("line {n}"));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(story.texts("").len(), 1, "nothing is told that is not stored");
+    assert_eq!(admin.get("/api/containers").status, 200, "and nobody waits");
+    drop(lock);
+    let texts = story.sees("all lines", |texts| texts.len() >= 2_000);
+    let numbers: Vec<usize> = texts.iter().map(|text| text[5..].parse().unwrap()).collect();
+    assert_eq!(numbers, (0..2_000).collect::<Vec<_>>(), "each once, in order");
+}

@@ -392,7 +392,7 @@ fn whoever_changes_tags_is_heard() {
     };
     change(json!(["eu", "web"]));
     change(json!(["web", "eu"]));
-    let told = house.told_of("server.tags_changed");
+    let told = house.event_data("server.tags_changed");
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(
         (&told[0]["added"], &told[0]["removed"]),

@@ -317,3 +317,179 @@ fn a_secret_lives_its_life_on_pages_without_script() {
     assert_eq!(browser.post("/secrets/1/delete", &[("confirm", "pg")]).status, 303);
     house.admin().get("/api/secrets/1").fails(404, "not_found");
 }
+
+/// A server and an endpoint have it; what they are entered with changes with it, in one transaction.
+#[test]
+fn places_refer_to_a_secret_and_it_is_not_deleted_unseen() {
+    let house = House::new();
+    let admin = house.admin();
+    let (value, next) = (house.canary("first-login-4711"), house.canary("second-login-4712"));
+    let (id, at) = keep(&house, json!({ "name": "login", "type": "password", "value": value }));
+    let mut web = server("web-1", 9);
+    web["password"] = json!({ "secret_id": id });
+    // Nobody has said that servers may use it, and who says so later shows that it is still them.
+    let refused = admin.post("/api/servers", &web);
+    refused.fails(422, "invalid");
+    assert_eq!(refused.wrong_fields(), ["password"]);
+    let wider = json!({ "scope": ["servers", "endpoints"] });
+    admin.patch(&at, &wider).fails(403, "confirm_required");
+    house.somebody("operator").patch(&at, &wider).fails(403, "forbidden");
+    admin
+        .post("/api/me/confirm", &json!({ "password": house.password }))
+        .is(204);
+    assert_eq!(admin.patch(&at, &wider).is(200)["used"], 0);
+
+    let made = admin.post("/api/servers", &web).is(201);
+    assert_eq!(made["secret_ids"], json!({ "password": id }));
+    let hook = json!({ "type": "webhook", "name": "hook", "url": "https://192.0.2.1/", "secret": { "secret_id": id } });
+    admin.post("/api/notifications", &hook).is(201);
+    let uses = admin.get(&format!("{at}/uses")).is(200);
+    let named: Vec<_> = uses["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|u| (&u["type"], &u["field"]))
+        .collect();
+    assert_eq!(named.len(), 2, "{uses}");
+    assert!(named.contains(&(&json!("server"), &json!("password"))), "{uses}");
+    assert_eq!(admin.get(&at).is(200)["used"], 2);
+    let said = admin.delete(&at).fails(409, "secret_used").to_string();
+    assert!(said.contains("web-1 (password)"), "{said}");
+
+    // What is stored at the places is no value, and stays as it is when the value is another one.
+    let stored = || -> Vec<Vec<u8>> {
+        let db = house.database("lamplighter.db");
+        let sql =
+            "SELECT password FROM servers UNION ALL SELECT secret FROM notification_endpoints WHERE secret IS NOT NULL";
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |r| r.get(0)).unwrap();
+        rows.map(|row| row.unwrap()).collect()
+    };
+    let before = stored();
+    admin.post(&format!("{at}/rotate"), &json!({ "value": next })).is(200);
+    assert_eq!(stored(), before);
+    assert!(before.iter().all(|row| row[0] == 2 && row.len() == 42), "{before:?}");
+    // Moved to another row it leads nowhere.
+    let other = admin.post("/api/servers", &server("web-2", 9)).is(201);
+    let db = house.database("lamplighter.db");
+    let copy = "UPDATE servers SET password = (SELECT password FROM servers WHERE id = ?1), auth_type = 'password',
+        host_key_state = 'pinned', host_key = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7wlmIl6p4KJJZmSjhC9T5+9nOd4vHTDUg6kP9J8h4B'
+        WHERE id = ?2";
+    db.execute(copy, [made["id"].as_i64(), other["id"].as_i64()]).unwrap();
+    let task = admin
+        .post(&format!("/api/servers/{}/check-ssh", other["id"]), &json!({}))
+        .is(202);
+    let ended = house.wait_for(task["task_id"].as_i64().unwrap());
+    assert_eq!(ended["error"]["code"], "sealed_value", "{ended}");
+    drop(db);
+    admin.delete(&format!("/api/servers/{}", other["id"])).is(204);
+
+    // A value of its own again, and nothing refers to it any more.
+    let own = house.canary("a-value-of-its-own");
+    let web = format!("/api/servers/{}", made["id"]);
+    assert_eq!(
+        admin.patch(&web, &json!({ "password": own })).is(200)["secret_ids"],
+        json!({})
+    );
+    admin.delete("/api/notifications/1").is(204);
+    admin.delete(&at).is(204);
+}
+
+/// Who stands in the list gets a copy, for a while; nobody else does, whatever they may.
+#[test]
+fn a_copy_is_leased_to_who_stands_in_the_list_until_its_end() {
+    let house = House::new();
+    let admin = house.admin();
+    let value = house.canary("a-leased-value-4711");
+    let (_, at) = keep(
+        &house,
+        json!({ "name": "pull", "type": "token", "value": value, "lessees": ["role:automation"], "lease_max_s": 120 }),
+    );
+    let ttl = json!({ "ttl_seconds": 100 });
+    admin.post(&format!("{at}/lease"), &ttl).fails(403, "not_a_lessee");
+    house
+        .somebody("viewer")
+        .post(&format!("{at}/lease"), &ttl)
+        .fails(403, "forbidden");
+    let robot = |name: &str| {
+        let token = json!({ "name": name, "role": "automation" });
+        let made = admin.post("/api/tokens", &token).is(201);
+        let token = house.canary(made["token"].as_str().unwrap());
+        house.client().with("authorization", &format!("Bearer {token}"))
+    };
+    let (robot, other) = (robot("deployer"), robot("another"));
+    let given = robot.post(&format!("{at}/lease"), &ttl).is(201);
+    assert_eq!(
+        (given["value"].as_str(), given["renewable"].as_bool()),
+        (Some(&*value), Some(true))
+    );
+    let lease = format!("/api/leases/{}", given["lease_id"]);
+    assert_eq!(robot.get(&lease).is(200)["state"], "active");
+    other.get(&lease).fails(404, "not_found");
+    assert_eq!(other.get("/api/leases").is(200)["total"], 0);
+    other.delete(&lease).fails(403, "forbidden");
+    // Counted from now, and never beyond its longest.
+    let longer = robot
+        .post(&format!("{lease}/renew"), &json!({ "ttl_seconds": 9_999 }))
+        .is(200);
+    assert_eq!(longer["expires_at"], longer["max_at"]);
+    robot.delete(&lease).is(204);
+    robot.delete(&lease).is(204);
+    eventually("it is over", || {
+        Some(()).filter(|()| robot.get(&lease).is(200)["state"] == "ended")
+    });
+    robot.post(&format!("{lease}/renew"), &ttl).fails(409, "lease_over");
+}
+
+/// A house that is full of them.
+#[test]
+fn a_thousand_secrets_and_ten_thousand_leases_are_a_quick_page_and_a_quick_end() {
+    let house = House::new();
+    let admin = house.admin();
+    keep(&house, json!({ "name": "one", "type": "token", "generate": "words" }));
+    let mut db = house.database("lamplighter.db");
+    let tx = db.transaction().unwrap();
+    for n in 2..=1_000 {
+        tx.execute(
+            "INSERT INTO secrets (id, name, type, version, created_at, updated_at) VALUES (?1, ?2, 'token', 1, 0, 0)",
+            rusqlite::params![n, format!("secret {n}")],
+        )
+        .unwrap();
+        tx.execute(
+            "INSERT INTO secret_versions (secret_id, number, origin, made_by, made_at) VALUES (?1, 1, 'given', 'x', 0)",
+            [n],
+        )
+        .unwrap();
+    }
+    for n in 0..10_000 {
+        tx.execute(
+            "INSERT INTO leases (secret_id, kind, state, holder, via, version, issued_at, expires_at, max_at)
+             VALUES (?1, 'copy', 'active', 'anna', 'token 1', 1, 0, ?2, ?2)",
+            [1 + n % 1_000, clock::now() + if n % 2 == 0 { 0 } else { DAY }],
+        )
+        .unwrap();
+    }
+    tx.commit().unwrap();
+    let ended = || -> i64 {
+        let sql = "SELECT count(*) FROM leases WHERE state = 'ended'";
+        house
+            .database("lamplighter.db")
+            .query_row(sql, [], |r| r.get(0))
+            .unwrap()
+    };
+    eventually("half of them are over", || Some(()).filter(|()| ended() == 5_000));
+    for path in [
+        "/api/secrets?limit=100",
+        "/api/leases?limit=100&open=1",
+        "/api/secrets/7",
+        "/api/secrets/7/leases",
+    ] {
+        let began = std::time::Instant::now();
+        let answer = admin.get(path).is(200);
+        println!("FIGURE {path}: {} ms", began.elapsed().as_millis());
+        assert!(
+            answer["total"].is_null() || answer["total"].as_i64() > Some(1),
+            "{path}"
+        );
+    }
+}

@@ -89,10 +89,16 @@ fn full_house() -> House {
             .unwrap();
         let sql = match of.table {
             "engine" => "INSERT INTO engine VALUES (1, ?1, 0, 'test')".to_string(),
+            "forward_secret" => "INSERT INTO forward_secret VALUES (1, '', ?1, 0, 'test')".to_string(),
             "second_factors" => "INSERT INTO second_factors (user_id, secret) VALUES (1, ?1)".into(),
             "certificates" => {
                 "INSERT INTO certificates (id, name, chain, key, names, issuer, not_before, not_after, sha256, created_at, updated_at)
                  VALUES (1, 'c', '', ?1, '[]', '', 0, 0, '', 0, 0)"
+                    .into()
+            }
+            "secret_rotations" if of.column == "value" => {
+                "INSERT INTO secret_rotations (id, secret_id, state, value, origin, made_by, made_at)
+                 VALUES (1, 1, 'done', ?1, 'given', 'test', 0)"
                     .into()
             }
             "action_file_parts" => {

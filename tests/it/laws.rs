@@ -612,6 +612,11 @@ fn the_words_of_every_feature_are_declared_by_it() {
 const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ("tests/it/auth.rs", 1, "the grace of a refresh token is ten seconds"),
     (
+        "tests/it/containers.rs",
+        2,
+        "what happens every second; nothing may be stored meanwhile: that is what is looked at",
+    ),
+    (
         "tests/it/exporter.rs",
         2,
         "an outage longer than two pushes; an engine that never answers",
@@ -628,6 +633,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
         "a Glances that never answers; threads are missed for a while; rounds of a minute under another clock",
     ),
     ("tests/it/sitewatch.rs", 1, "a web server that never answers"),
+    (
+        "tests/it/workloads.rs",
+        2,
+        "what was said before a rule is not counted; nothing is restarted in two lists",
+    ),
     ("tests/it/ssh.rs", 1, "children of other tests may be ending just now"),
     (
         "tests/lab/airgap.rs",
@@ -636,7 +646,7 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ),
     (
         "tests/lab/containers.rs",
-        5,
+        2,
         "links are cut and daemons die in the middle of what is written; an alert that must not come",
     ),
     ("tests/lab/glances.rs", 1, "Glances measures at most every two seconds"),
@@ -647,6 +657,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
     ),
     ("tests/lab/provision.rs", 1, "file times are whole seconds"),
     ("tests/lab/push.rs", 1, "an outage longer than two pushes"),
+    (
+        "tests/lab/secrets.rs",
+        1,
+        "a link is cut in the middle of a rotation for a while",
+    ),
     (
         "tests/lab/ssh.rs",
         1,

@@ -288,7 +288,10 @@ fn for_every_sealed_column_it_is_known_where_its_secret_may_be_sent() {
         ("notification_endpoints", "secret", "is sent nowhere: it signs"),
         ("notification_endpoints", "password", "notifications"),
         ("engine", "secret", "exporter"),
+        ("forward_secret", "secret", "forward"),
         ("secret_versions", "value", "is shown to who may reveal it (kept.rs)"),
+        ("secret_rotations", "value", "goes to the hosts that have the secret"),
+        ("secret_rotations", "passphrase", "is sent nowhere: it opens the key"),
         (
             "secret_versions",
             "passphrase",

@@ -2,8 +2,9 @@
 //! is rotated and the container is made anew. Needs the lab (`tests/lab`), hosts h4 and h5.
 
 use crate::common;
+use crate::fake::FINGERPRINT;
 
-use common::lab::{Hosts, on, script};
+use common::lab::{Hosts, ended, key, on, script};
 use common::*;
 use serde_json::{Value, json};
 
@@ -37,17 +38,20 @@ fn talks(hundreds: u32) -> String {
     )
 }
 
-struct Lab {
-    house: House,
+pub struct Lab {
+    pub house: House,
     _hosts: Hosts,
 }
 
-fn lab() -> Lab {
+/// Docker by root's login, Podman by a login that may open its socket through sudo only, with a password.
+pub fn lab() -> Lab {
     let hosts = Hosts::fresh(&["h4", "h5"], None);
     println!("Docker {}", on("h4", DOCKER).trim());
     println!("Podman {}", on("h5", PODMAN).trim());
     let house = common::lab::house(&hosts);
     let admin = house.admin();
+    let ops = json!({ "username": "ops", "password": "ops-pw", "ssh_key": key("id_ed25519") });
+    admin.patch("/api/servers/2", &ops).is(200);
     for id in [1, 2] {
         // No Glances is there: a server that is called down would mute its containers.
         let wanted = json!({ "containers": "auto", "poll_interval_s": 3600 });
@@ -100,7 +104,15 @@ impl Lab {
             std::thread::sleep(std::time::Duration::from_secs(5));
         }
         let (numbers, notes) = self.lines(server, name);
-        assert_eq!(numbers.len(), count as usize, "{notes:?}");
+        let missing: Vec<u32> = (1..=count)
+            .filter(|n| numbers.binary_search(n).is_err())
+            .take(20)
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{} of {count}, not {missing:?}; {notes:?}",
+            numbers.len()
+        );
         assert_eq!(
             numbers,
             (1..=count).collect::<Vec<_>>(),
@@ -109,36 +121,250 @@ impl Lab {
     }
 }
 
+/// Is it the long form of these stories (`tests/long containers`)?
+fn is_long() -> bool {
+    std::env::var_os("LAMPLIGHTER_LONG").is_some()
+}
+
+fn pause(seconds: u64) {
+    std::thread::sleep(std::time::Duration::from_secs(seconds));
+}
+
+/// What takes longer than a story's usual patience.
+#[track_caller]
+fn eventually_long(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..40 {
+        if done() {
+            return;
+        }
+        pause(4);
+    }
+    panic!("waited in vain: {what}");
+}
+
+/// Debian's rsyslog with a receiver over TLS, in a folder of its own.
+struct Rsyslog {
+    folder: Folder,
+    port: u16,
+    daemon: Option<std::process::Child>,
+}
+
+impl Rsyslog {
+    fn new() -> Rsyslog {
+        let folder = Folder::new();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        let dir = folder.path().display();
+        let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls/selfsigned");
+        let conf = format!(
+            "global(workDirectory=\"{dir}\" maxMessageSize=\"32k\" defaultNetstreamDriver=\"gtls\"\n\
+             defaultNetstreamDriverCAFile=\"{tls}.crt\" defaultNetstreamDriverCertFile=\"{tls}.crt\"\n\
+             defaultNetstreamDriverKeyFile=\"{tls}.key\")\n\
+             module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"anon\")\n\
+             template(name=\"t\" type=\"string\" string=\"%hostname% %app-name% %msg%\\n\")\n\
+             ruleset(name=\"r\") {{ action(type=\"omfile\" file=\"{dir}/out\" template=\"t\") }}\n\
+             input(type=\"imtcp\" port=\"{port}\" address=\"127.0.0.1\" ruleset=\"r\")\n"
+        );
+        std::fs::write(folder.path().join("conf"), conf).unwrap();
+        let mut rsyslog = Rsyslog {
+            folder,
+            port,
+            daemon: None,
+        };
+        rsyslog.start();
+        rsyslog
+    }
+
+    fn start(&mut self) {
+        let at = |name: &str| self.folder.path().join(name);
+        let mut command = std::process::Command::new("rsyslogd");
+        command.arg("-n").arg("-f").arg(at("conf")).arg("-i").arg(at("pid"));
+        self.daemon = Some(command.spawn().expect("rsyslog and rsyslog-gnutls are installed"));
+    }
+
+    /// Stops it as its service manager does.
+    fn stop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let pid = daemon.id().to_string();
+            let _ = std::process::Command::new("kill").arg(pid).status();
+            let _ = daemon.wait();
+        }
+    }
+
+    /// The numbers of all lines of a container that it has written down, once each, and how many came again.
+    fn numbers(&self, host: &str, name: &str) -> (Vec<u32>, usize) {
+        let text = std::fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
+        let of = |line: &str| {
+            let rest = line.strip_prefix(&format!("{host} {name} "))?.trim();
+            rest.strip_prefix("line ")?.split(' ').next()?.parse().ok()
+        };
+        let all: Vec<u32> = text.lines().filter_map(of).collect();
+        let once: std::collections::BTreeSet<u32> = all.iter().copied().collect();
+        let again = all.len() - once.len();
+        (once.into_iter().collect(), again)
+    }
+}
+
+impl Drop for Rsyslog {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 #[test]
 #[ignore = "lab: h4 h5"]
 fn no_line_is_lost_or_doubled_on_real_engines_whatever_breaks() {
     let mut lab = lab();
-    on(
-        "h4",
-        &format!(
-            "docker run -d --network host --name talker lab:1 sh -c '{}'",
-            talks(400)
-        ),
-    );
-    on(
-        "h5",
-        &format!(
-            "podman run -d --network host --name talker lab:1 sh -c '{}'",
-            talks(400)
-        ),
-    );
-    std::thread::sleep(std::time::Duration::from_secs(8));
-    // The link is cut for a while, and the daemon dies.
+    let (hundreds, cut, kills) = if is_long() { (3_000, 60, 50) } else { (250, 6, 2) };
+    let lines = hundreds * 100;
+    let mut rsyslog = Rsyslog::new();
+    // All of it is kept, and goes on to a receiver.
+    let settings = json!({ "containers.log_mib_each": 100, "forward.syslog_pin": FINGERPRINT,
+        "forward.syslog": format!("tls://127.0.0.1:{}", rsyslog.port) });
+    lab.house.admin().put("/api/settings", &settings).is(200);
+    pause(7);
+    let talks = talks(hundreds);
+    for (host, engine) in [("h4", "docker"), ("h5", "podman")] {
+        on(
+            host,
+            &format!("{engine} run -d --network host --name talker lab:1 sh -c '{talks}'"),
+        );
+    }
+    pause(5);
+    // The link hangs, is cut, the receiver is away, and the daemon dies.
+    if is_long() {
+        script("fault", &["h5", "drop", "22"]);
+        pause(cut);
+        script("fault", &["h5", "heal"]);
+    }
     script("fault", &["h4", "drop", "22"]);
-    std::thread::sleep(std::time::Duration::from_secs(10));
+    rsyslog.stop();
+    pause(cut);
     lab.house.kill();
     script("fault", &["h4", "heal"]);
+    rsyslog.start();
     lab.house.start();
-    std::thread::sleep(std::time::Duration::from_secs(8));
-    lab.house.kill();
-    lab.house.start();
-    lab.has_all(2, "talker", 40_000);
-    lab.has_all(1, "talker", 40_000);
+    for n in 0..kills {
+        pause(if is_long() { 1 + n % 4 } else { 6 });
+        lab.house.kill();
+        lab.house.start();
+    }
+    lab.has_all(2, "talker", lines);
+    lab.has_all(1, "talker", lines);
+    for host in ["h4", "h5"] {
+        eventually_long("the receiver has them", || {
+            rsyslog.numbers(host, "talker").0.len() == lines as usize
+        });
+        let (numbers, again) = rsyslog.numbers(host, "talker");
+        println!(
+            "{host}: rsyslog has {} of {lines} lines, {again} of them came again",
+            numbers.len()
+        );
+        assert_eq!(numbers, (1..=lines).collect::<Vec<_>>(), "it has each");
+    }
+    // What was made for the way through sudo is gone with it.
+    lab.house.stop();
+    eventually("nothing is left there", || {
+        let left = on(
+            "h5",
+            "ls -d /run/lamplighter-relay.* 2>/dev/null; pgrep -f systemd-socket-prox[y]d; true",
+        );
+        left.is_empty().then_some(())
+    });
+}
+
+#[test]
+#[ignore = "lab: h4 h5"]
+fn a_log_goes_on_through_rotation_new_lives_and_a_new_start_of_the_engine() {
+    let lab = lab();
+    let (hundreds, lives) = if is_long() { (600, 10) } else { (100, 3) };
+    let (count, talks) = (hundreds * 100, talks(hundreds));
+    let run = "docker run -d --network host";
+    on(
+        "h4",
+        &format!("{run} --log-opt max-size=1m --log-opt max-file=2 --name turns lab:1 sh -c '{talks}'"),
+    );
+    on(
+        "h4",
+        &format!("{run} --restart always --name stays lab:1 sh -c '{talks}'"),
+    );
+    for _ in 0..lives {
+        for (host, engine) in [("h4", "docker"), ("h5", "podman")] {
+            let anew = format!("{engine} run -d --network host --name anew lab:1 sh -c '{talks}'");
+            on(host, &format!("{engine} rm -f anew >/dev/null 2>&1; {anew}"));
+        }
+        pause(2);
+    }
+    for server in [1, 2] {
+        eventually_long("the last life", || lab.lines(server, "anew").0.last() == Some(&count));
+        let (numbers, notes) = lab.lines(server, "anew");
+        // Each life begins with 1 and counts on; the last one is whole.
+        let seen = numbers.iter().filter(|n| **n == 1).count();
+        let jumps = numbers.windows(2).filter(|w| w[1] != w[0] + 1 && w[1] != 1).count();
+        println!(
+            "server {server}: {} lines of {seen} of {lives} lives, {jumps} jumps",
+            numbers.len()
+        );
+        assert!(
+            jumps == 0 && numbers.ends_with(&(1..=count).collect::<Vec<_>>()),
+            "{notes:?}"
+        );
+        assert!(notes.iter().any(|note| note.starts_with("Made anew")), "{notes:?}");
+    }
+    eventually_long("the rotated log", || lab.lines(1, "turns").0.last() == Some(&count));
+    let (numbers, notes) = lab.lines(1, "turns");
+    let gaps = numbers.windows(2).filter(|w| w[1] != w[0] + 1).count();
+    println!(
+        "rotated at 1 MB: {} of {count} lines, {gaps} gaps, notes {notes:?}",
+        numbers.len()
+    );
+    assert!(numbers.is_sorted_by(|a, b| a < b), "each once, in order");
+    assert!(numbers.len() == count as usize || !notes.is_empty(), "a gap is marked");
+    // The engine is started anew: what stays begins again, and its log goes on.
+    eventually_long("it has spoken", || lab.lines(1, "stays").0.last() == Some(&count));
+    on("h4", "systemctl restart docker");
+    eventually_long("it has spoken again", || {
+        lab.lines(1, "stays").0.len() >= 2 * count as usize
+    });
+    let (numbers, _) = lab.lines(1, "stays");
+    assert_eq!(
+        numbers,
+        (1..=count).chain(1..=count).collect::<Vec<_>>(),
+        "each once, in order"
+    );
+}
+
+#[test]
+#[ignore = "lab: h4 h5"]
+fn who_may_not_open_the_socket_is_told_the_command_that_mends_it() {
+    let lab = lab();
+    let admin = lab.house.admin();
+    let said = |id: i64| {
+        let task = admin.post(&format!("/api/servers/{id}/check-ssh"), &json!({})).is(202);
+        let task = task["task_id"].as_i64().unwrap();
+        assert_eq!(ended(&lab.house, task)["status"], "ok");
+        admin.get(&format!("/api/tasks/{task}/logs")).text()
+    };
+    assert!(said(1).contains("Containers: by the socket /run/docker.sock."));
+    let podman = said(2);
+    let through = "Containers: by the socket /run/podman/podman.sock, through sudo.";
+    assert!(podman.contains(through), "{podman}");
+    let plain = json!({ "username": "plain", "ssh_key": key("id_ed25519") });
+    admin.patch("/api/servers/1", &plain).is(200);
+    let docker = said(1);
+    assert!(docker.contains("usermod -aG docker plain"), "{docker}");
+    let engine = |state: &str| {
+        let all = admin.get("/api/container-engines").is(200);
+        let mut all = all["items"].as_array().unwrap().iter().cloned();
+        all.find(|e| e["server_id"] == 1 && e["state"] == state)
+    };
+    let is = eventually("it is said of the engine, too", || engine("silent"));
+    assert!(is["say"].as_str().unwrap().contains("usermod -aG docker plain"), "{is}");
+    if !is_long() {
+        return; // the connection that knows nothing of the group must end first
+    }
+    on("h4", "usermod -aG docker plain");
+    eventually_long("it answers", || engine("answers").is_some());
 }
 
 #[test]

@@ -7,3 +7,5 @@ pub mod hosts;
 pub mod groups;
 pub mod inventory;
 pub mod metrics;
+pub mod rotations;
+pub mod leases;

@@ -1,12 +1,20 @@
 # Which container engines are on this server, where their sockets are, and whether this user may use them.
 
-# engine NAME SOCKET...: the first socket that may be used, else the first that is there.
+# engine NAME SOCKET...: the first socket that may be used, else the first that is there, or may be: in a folder that is closed
+# to us nothing can be seen.
 engine() {
   name=$1 found=''
   shift
-  command -v "$name" >/dev/null && fact "$name" yes
+  if command -v "$name" >/dev/null; then
+    version=$("$name" --version 2>/dev/null | sed -n '1s/.*version \([0-9][^, ]*\).*/\1/p')
+    fact "$name" "${version:-yes}"
+  fi
   for socket; do
-    [ -S "$socket" ] || continue
+    if [ ! -S "$socket" ]; then
+      folder=${socket%/*}
+      [ ! -d "$folder" ] || [ -x "$folder" ] || [ -n "$found" ] || found=$socket
+      continue
+    fi
     if [ -r "$socket" ] && [ -w "$socket" ]; then
       fact "${name}_socket" "$socket"
       fact "${name}_access" yes

@@ -109,9 +109,12 @@ fn words(line: &str) -> Vec<String> {
     out
 }
 
+/// The patterns of a block, and its keywords with their values.
+type Block = (Vec<String>, Vec<(String, String)>);
+
 /// Of a host's blocks the first value of a keyword counts, as for ssh.
 fn ssh_config(text: &str) -> Result<Vec<Entry>, String> {
-    let mut blocks: Vec<(Vec<String>, Vec<(String, String)>)> = vec![(vec!["*".into()], Vec::new())];
+    let mut blocks: Vec<Block> = vec![(vec!["*".into()], Vec::new())];
     let mut names: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
     for line in text
@@ -148,7 +151,7 @@ fn ssh_config(text: &str) -> Result<Vec<Entry>, String> {
     Ok(names.into_iter().map(|name| of_alias(name, &blocks)).collect())
 }
 
-fn of_alias(name: String, blocks: &[(Vec<String>, Vec<(String, String)>)]) -> Entry {
+fn of_alias(name: String, blocks: &[Block]) -> Entry {
     let fits = |pattern: &str| glob(&pattern.chars().collect::<Vec<_>>(), &name);
     let is_of = |patterns: &[String]| {
         let not = patterns.iter().filter_map(|p| p.strip_prefix('!')).any(fits);

@@ -270,7 +270,7 @@ pub fn read(
         (None, Some(groups)) => Some((GROUPS, Scope::in_groups(&groups), old.groups() == Some(groups))),
         (None, None) => None,
     };
-    let short = short.filter(|(_, scope, is_same)| !is_same && !(scope.is_everything() && said.is_some()));
+    let short = short.filter(|(_, scope, is_same)| !(*is_same || scope.is_everything() && said.is_some()));
     match (said.filter(|scope| scope != old), short) {
         (Some(said), Some((field, short, _))) if said != short => {
             i.wrong(field, "two_scopes", "Give either this or a scope, not both.");

@@ -1,6 +1,7 @@
 //! The servers' JSON API.
 
 use super::model::{self, Fields, Valid};
+use super::secrets;
 use super::settings;
 use super::{Filter, Server, State, Worst};
 use crate::access::Allowed;
@@ -12,6 +13,7 @@ use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::base::shape::{Stored, described};
 use crate::features::fleet::latest::{self, LastSample, Latest, Line};
+use crate::features::house::secrets::Refs;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, to_json};
@@ -100,6 +102,8 @@ described! {
         has_passphrase: bool,
         has_glances_password: bool,
         has_glances_token: bool,
+        /// Of those, which secrets they are.
+        secret_ids: BTreeMap<&'static str, i64>,
         description: &'a str,
         tags: &'a [String],
         public_ips: &'a [String],
@@ -172,6 +176,7 @@ pub fn view<'a>(s: &'a Server, latest: Option<&'a Latest>) -> View<'a> {
         has_passphrase: s.has.ssh_key_passphrase,
         has_glances_password: s.has.glances_password,
         has_glances_token: s.has.glances_token,
+        secret_ids: s.secret_ids(),
         description: &f.description,
         tags: &f.tags,
         public_ips: &f.public_ips,
@@ -288,14 +293,22 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 }
 
 /// Reads a draft and stores it. Error: invalid fields.
-pub fn add(app: &App, input: Input, by: Allowed<Edit, Servers>) -> Result<Server> {
-    let valid = model::read(input, app.db.read(super::fresh)?, None)?;
+pub fn add(app: &App, mut input: Input, by: Allowed<Edit, Servers>) -> Result<Server> {
+    let refs = refer(app, &mut input, None)?;
+    let mut valid = model::read(input, app.db.read(super::fresh)?, None)?;
+    valid.refs = refs;
     model::check_here(&valid.fields, None, by)?;
     check_stored_key(app, None, &valid.secrets)?;
     app.db.write(|tx| {
         let id = super::create(app, tx, &valid, by)?;
         super::get(tx, id)
     })
+}
+
+/// What the fields refer to, put in. Errors: a secret is not there, or not for servers.
+pub fn refer(app: &App, input: &mut Input, id: Option<Id<id::Server>>) -> Result<Refs> {
+    let row = id.map(Id::get);
+    (app.db).read(|conn| Refs::resolve(app, conn, input, ("servers", "server", row), secrets::REFERENCES))
 }
 
 /// A draft of a new server, checked and not stored. Without a secret the login is given afterwards.
@@ -346,7 +359,10 @@ pub fn save(
     loop {
         tries -= 1;
         let old = app.db.read(|conn| super::get(conn, id))?;
-        let valid = model::read(input.clone(), base(&old), Some((&old.fields, old.has)))?;
+        let mut input = input.clone();
+        let refs = refer(app, &mut input, Some(id))?;
+        let mut valid = model::read(input, base(&old), Some((&old.fields, old.has)))?;
+        valid.refs = refs;
         model::check_here(&valid.fields, Some(&old.fields), by)?;
         check_stored_key(app, Some(id), &valid.secrets)?;
         let saved = app.db.write(|tx| {

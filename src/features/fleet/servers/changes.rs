@@ -33,7 +33,7 @@ pub fn fresh(conn: &Conn) -> Result<Fields> {
 /// Adds a server. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> Result<Id<id::Server>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
-    store_secrets(app, tx, id, &valid.secrets)?;
+    store_secrets(app, tx, id, &valid.secrets, &valid.refs)?;
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
         None => enqueue_host_key_read(app, tx, id, &valid.fields.name, by)?,
@@ -57,7 +57,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
     }
     let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
-    store_secrets(app, tx, old.id, &valid.secrets)?;
+    store_secrets(app, tx, old.id, &valid.secrets, &valid.refs)?;
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
         None if moved => {

@@ -16,6 +16,7 @@ use crate::events::outbox;
 use crate::provision::bundle::{self, Bundle};
 use crate::provision::site::Off;
 use crate::provision::{self, Debs, Firewall, Outcome, Progress, Recipe, recipes};
+use crate::ssh::follow::{Follow, Source};
 use crate::ssh::forward::{Forward, Remote};
 use crate::ssh::{Auth, Done, Job, Stream, Target, hostkey};
 use std::io::Write;
@@ -125,9 +126,19 @@ impl ServerConnection {
             .flatten()
     }
 
+    /// How it is reached.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Opens a local socket that leads to one there. Errors: those of [`crate::ssh::Ssh::forward`].
     pub fn forward<'a>(&'a self, app: &'a App, remote: &Remote, cancel: &Cancel) -> Result<Forward<'a>> {
         app.ssh.forward(&self.target, remote, cancel)
+    }
+
+    /// Follows what a script says. Errors: none before the first [`Follow::next`].
+    pub fn follow<'a>(&'a self, app: &'a App, source: Source<'a>) -> Follow<'a> {
+        app.ssh.follow(&self.target, source, None)
     }
 
     /// Runs a recipe. A changed host key raises its alert; disabled sites emit their event, whatever the result.

@@ -5,6 +5,7 @@ use crate::access::right::{Controller, Edit, Servers};
 use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::host::{Guest, Host, UserName};
 use crate::base::secret::Secret;
+use crate::features::house::secrets::Refs;
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::net::policy::Policy;
@@ -188,6 +189,8 @@ pub struct Valid {
     pub fields: Fields,
     /// Changes of secrets.
     pub secrets: Secrets,
+    /// Of those, what refers to a secret.
+    pub refs: Refs,
     /// A host key given at creation: accepted at once.
     pub host_key: Option<String>,
 }
@@ -250,11 +253,13 @@ pub const PARAMS: &[Param] = &[
         "How it is looked at once a minute, beside the polls: an echo, its SSH port, its SSH server's greeting.",
     ),
     param::choice("containers", &CONTAINERS, "Whether its containers are looked at."),
-    param::secret("password", 1_024, "For the login, or for sudo.").example("\"…\""),
-    param::secret("ssh_key", 32 << 10, "Private key for the login."),
+    param::secret("password", 1_024, "For the login, or for sudo.")
+        .example("\"…\"")
+        .or_reference(),
+    param::secret("ssh_key", 32 << 10, "Private key for the login.").or_reference(),
     param::secret("ssh_key_passphrase", 1_024, "Of that key."),
-    param::secret("glances_password", 1_024, "For `basic`."),
-    param::secret("glances_token", 8 << 10, "For `token`."),
+    param::secret("glances_password", 1_024, "For `basic`.").or_reference(),
+    param::secret("glances_token", 8 << 10, "For `token`.").or_reference(),
     param::choice("auth_type", &["password", "ssh_key"], "How we sign in."),
     param::text("host_key", 4_096, "Its host key, known before: pinned at once."),
 ];
@@ -294,6 +299,7 @@ pub const READ_ONLY: &[&str] = &[
     "has_passphrase",
     "has_glances_password",
     "has_glances_token",
+    "secret_ids",
     "revision",
 ];
 
@@ -438,6 +444,7 @@ fn read_with(mut input: Input, base: Fields, old: Option<(&Fields, Has)>, secret
     Ok(Valid {
         fields: f,
         secrets,
+        refs: Refs::default(),
         host_key: host_key.flatten(),
     })
 }

@@ -8,6 +8,7 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::db::{self, Conn};
+use crate::vault::reference;
 use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type, s.description, s.tags, s.public_ips,
@@ -18,7 +19,11 @@ const COLUMNS: &str = "s.id, s.name, s.host, s.ssh_port, s.username, s.auth_type
     s.ssh_key_passphrase IS NOT NULL, s.glances_password IS NOT NULL, s.glances_token IS NOT NULL,
     s.poll_revision, s.missed_since, s.state, s.state_since, s.alerts_open, s.alerts_kinds, a.id, a.kind, a.level, a.variant,
     a.title, a.target_name, s.host_seen, s.glances_allow, s.glances_bind, s.moved_at, s.moved, s.packages,
-    s.environment, s.os_type, s.check_method, s.containers";
+    s.environment, s.os_type, s.check_method, s.containers,
+    iif(substr(s.password, 1, 1) = x'02', substr(s.password, 1, 9), NULL),
+    iif(substr(s.ssh_key, 1, 1) = x'02', substr(s.ssh_key, 1, 9), NULL),
+    iif(substr(s.glances_password, 1, 1) = x'02', substr(s.glances_password, 1, 9), NULL),
+    iif(substr(s.glances_token, 1, 1) = x'02', substr(s.glances_token, 1, 9), NULL)";
 const FROM: &str = "servers s LEFT JOIN main.alerts a ON a.id = s.alert_id";
 
 /// End of a silence for the whole server, of several the last; silences of some alert kinds do not count.
@@ -88,7 +93,8 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
             worst: r.get::<_, Option<i64>>(44)?.map(|id| worst(r, id)).transpose()?,
         },
         moved: moved(r.get(53)?, r.get(54)?),
-        silenced_until: r.get(60)?,
+        silenced_until: r.get(64)?,
+        refers: [refers(r, 60)?, refers(r, 61)?, refers(r, 62)?, refers(r, 63)?],
         glances_api: r.get(26)?,
         glances_path_seen: r.get(27)?,
         facts: r.get(28)?,
@@ -105,6 +111,11 @@ fn read(r: &Row) -> rusqlite::Result<Server> {
         },
         poll_revision: r.get(38)?,
     })
+}
+
+fn refers(r: &Row, column: usize) -> rusqlite::Result<Option<i64>> {
+    let head: Option<Vec<u8>> = r.get(column)?;
+    Ok(head.and_then(|head| reference::secret_of(&head)))
 }
 
 fn moved(at: Option<Ms>, seen: String) -> Option<(Ms, String)> {

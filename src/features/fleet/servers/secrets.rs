@@ -7,6 +7,7 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::db::{Conn, Tx};
+use crate::features::house::secrets::{Refs, Slot, slot};
 use crate::vault::{SealContext, Sealed};
 
 /// Columns with sealed values.
@@ -20,11 +21,11 @@ pub(super) const SECRETS: [&str; 5] = [
 
 /// The same, declared.
 pub(super) const SEALED: &[Sealed] = &[
-    Sealed::column("servers", SECRETS[0]),
-    Sealed::column("servers", SECRETS[1]),
-    Sealed::column("servers", SECRETS[2]),
-    Sealed::column("servers", SECRETS[3]),
-    Sealed::column("servers", SECRETS[4]),
+    Sealed::column("servers", SECRETS[0]).or_reference("server"),
+    Sealed::column("servers", SECRETS[1]).or_reference("server"),
+    Sealed::column("servers", SECRETS[2]).or_reference("server"),
+    Sealed::column("servers", SECRETS[3]).or_reference("server"),
+    Sealed::column("servers", SECRETS[4]).or_reference("server"),
 ];
 
 /// What a sealed value is bound to.
@@ -40,13 +41,22 @@ pub(super) fn place(id: Id<id::Server>, column: &'static str) -> SealContext {
 pub fn secret(app: &App, conn: &Conn, id: Id<id::Server>, column: &'static str) -> Result<Option<Secret>> {
     debug_assert!(SECRETS.contains(&column));
     let sealed = queries::sealed(conn, id, column)?;
-    sealed
-        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
-        .transpose()
+    match sealed {
+        Some(sealed) => app.vault.open_stored(conn, place(id, column), &sealed),
+        None => Ok(None),
+    }
 }
 
-/// Seals and stores what was entered, removes what was taken away.
-pub(super) fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets) -> Result<()> {
+/// Fields that may refer to secrets, with the column beside that holds the passphrase.
+pub(super) const REFERENCES: &[Slot] = &[
+    slot("password"),
+    slot("ssh_key").with("ssh_key_passphrase"),
+    slot("glances_password"),
+    slot("glances_token"),
+];
+
+/// Seals and stores what was entered, removes what was taken away; then what refers to a secret.
+pub(super) fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Secrets, refs: &Refs) -> Result<()> {
     let changes = [
         &secrets.password,
         &secrets.ssh_key,
@@ -63,5 +73,9 @@ pub(super) fn store_secrets(app: &App, tx: &Tx, id: Id<id::Server>, secrets: &Se
             queries::set_sealed(tx, id, column, sealed.as_deref())?;
         }
     }
-    Ok(())
+    refs.store(tx, |column, secret, part| {
+        let column = SECRETS.into_iter().find(|c| *c == column).unwrap_or(column);
+        let stored = app.vault.refer(place(id, column), secret, part);
+        queries::set_sealed(tx, id, column, Some(&stored))
+    })
 }

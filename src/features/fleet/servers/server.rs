@@ -6,6 +6,7 @@ use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::ssh::hostkey;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// State of a server's host key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +136,8 @@ pub struct Server {
     pub fields: Fields,
     /// Stored secrets.
     pub has: Has,
+    /// Which secrets its password, key, Glances password and token are.
+    pub refers: [Option<i64>; 4],
     /// Installation profile of Glances: `unknown`, `protected` or `open`.
     pub glances_profile: &'static str,
     /// The accepted key, one or more `known_hosts` key lines.
@@ -193,6 +196,13 @@ pub struct Polled {
 }
 
 impl Server {
+    /// The fields that refer to a secret, with its number.
+    pub fn secret_ids(&self) -> BTreeMap<&'static str, i64> {
+        let columns = ["password", "ssh_key", "glances_password", "glances_token"];
+        let all = columns.into_iter().zip(self.refers);
+        all.filter_map(|(column, secret)| Some((column, secret?))).collect()
+    }
+
     /// Address of its sshd: a different one is a different machine with its own host key.
     pub fn address(&self) -> (&String, u16) {
         (&self.fields.host, self.fields.ssh_port)

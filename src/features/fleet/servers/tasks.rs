@@ -19,6 +19,7 @@ use crate::events::outbox::{self, Event};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::lang::Lang;
+use crate::provision::engines::{self, Way};
 use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
 use crate::provision::{self, Glances, Profile, Recipe, Source, recipes};
@@ -191,6 +192,7 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
             facts.insert("sudo_problem".into(), e.say);
         }
     }
+    say_engine(run, &facts, &connection.server.fields.username);
     let id = connection.server.id;
     let json = facts_json(&facts);
     let commit = move |tx: &Tx| queries::set_facts(tx, id, &json, clock::now());
@@ -198,6 +200,19 @@ fn check_ssh(run: &Run) -> Result<Outcome> {
         changed: 0,
         commit: Some(Box::new(commit)),
     })
+}
+
+/// Says whether the containers of this server can be looked at, and if not, what mends it.
+fn say_engine(run: &Run, facts: &BTreeMap<String, String>, user: &str) {
+    let has_root = facts.get("sudo_works").is_some_and(|works| works == "yes");
+    let (level, say) = match engines::way(facts, user) {
+        Ok(Way::Open(socket)) => ("info", format!("Containers: by the socket {socket}.")),
+        Ok(Way::Root(socket, _)) if has_root => ("info", format!("Containers: by the socket {socket}, through sudo.")),
+        Ok(Way::Root(_, denied)) => ("warning", format!("Containers: no. {}", denied.say)),
+        Err(e) if e.code == "engine_absent" => return,
+        Err(e) => ("warning", format!("Containers: no. {}", e.say)),
+    };
+    run.log.line(level, "task", "", &say);
 }
 
 /// Runs `true` as root. The inner error says why root is not available; the outer one is any other failure.

@@ -14,6 +14,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::base::text;
 use crate::features::house::remote_store;
+use crate::features::house::secrets::{Refs, slot};
 use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
@@ -41,11 +42,8 @@ pub const ROUTES: &[Route] = &[
 const FLEET: &[Param] = &[param::text("fleet", 10, "0: only Lamplighter's own figures.")];
 
 /// Input of the push secret.
-pub const PUSH_SECRET: &[Param] = &[param::secret(
-    "secret",
-    SECRET_MAX,
-    "For the remote store; none forgets it.",
-)];
+pub const PUSH_SECRET: &[Param] =
+    &[param::secret("secret", SECRET_MAX, "For the remote store; none forgets it.").or_reference()];
 
 described! {
     /// A token for scrapers.
@@ -142,11 +140,15 @@ const SECRET_MAX: usize = 1_000;
 /// `{"secret": "…"}`; empty or null removes it.
 pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
     let mut input = ctx.input()?;
+    let place = ("exporter", "exporter", None);
+    let slots = [slot("secret")];
+    let refs = (ctx.app.db).read(|conn| Refs::resolve(ctx.app, conn, &mut input, place, &slots))?;
     let secret: Option<Secret> = input.secret("secret").flatten();
     input.finish(&[])?;
     let by = ctx.allowed(Edit, Exporter)?;
     ctx.app.db.write(|tx| {
         remote_store::set_secret(ctx.app, tx, secret.as_ref(), by.actor())?;
+        refs.store(tx, |_, secret, _| remote_store::refer(ctx.app, tx, secret, by.actor()))?;
         let detail = serde_json::json!({ "set": secret.is_some() });
         audit::append(tx, &ctx.app.vault, by, "exporter.push_secret", "exporter", &detail)
     })

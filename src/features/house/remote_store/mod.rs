@@ -13,6 +13,7 @@ use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::net::get;
 use crate::settings::Setting;
+use crate::vault::reference::Part;
 use crate::vault::{SealContext, Sealed};
 
 pub use client::RemoteStore;
@@ -35,7 +36,7 @@ const SECRET_AT: SealContext = SealContext {
 const SEALED: &[Sealed] = &[Sealed {
     row: "one",
     place: Some((SECRET_AT.table, SECRET_AT.column)),
-    ..Sealed::column("engine", "secret")
+    ..Sealed::column("engine", "secret").or_reference("exporter")
 }];
 
 /// The store for writing; `None` if not configured.
@@ -49,16 +50,17 @@ pub fn for_read(app: &App) -> Result<Option<RemoteStore>> {
 }
 
 fn of(app: &App, setting: &Setting) -> Result<Option<RemoteStore>> {
-    let (url, user, sealed) = app.db.read(|conn| {
+    let (url, user, secret) = app.db.read(|conn| {
         let user = settings::PUSH_USER.text(conn)?;
-        Ok((setting.text(conn)?, user, queries::secret(conn)?))
+        let secret = match queries::secret(conn)? {
+            Some(stored) => app.vault.open_stored(conn, SECRET_AT, &stored)?,
+            None => None,
+        };
+        Ok((setting.text(conn)?, user, secret))
     })?;
     if url.is_empty() {
         return Ok(None);
     }
-    let secret = sealed
-        .map(|sealed| app.vault.open_sealed(SECRET_AT, &sealed))
-        .transpose()?;
     let authorization = secret.map(|secret| match user.is_empty() {
         true => get::bearer(&secret),
         false => get::basic(&user, &secret),
@@ -92,6 +94,12 @@ pub fn keep_at_home(tx: &Tx, before: &[String]) -> Result<bool> {
     }
     queries::forget_secret(tx)?;
     Ok(true)
+}
+
+/// Has it be a secret of the house.
+pub fn refer(app: &App, tx: &Tx, secret: i64, by: &str) -> Result<()> {
+    let stored = app.vault.refer(SECRET_AT, secret, Part::Value);
+    queries::put_secret(tx, &stored, clock::now(), by)
 }
 
 /// Stores or removes the secret.

@@ -1,7 +1,7 @@
 //! The secrets' JSON API. No answer but that of a reveal has a value in it.
 
-use super::{Secret, Shown, Version, model, queries};
-use crate::access::confirm::Evidence;
+use super::{Secret, Shown, Version, model, queries, refs};
+use crate::access::confirm::{self, Evidence};
 use crate::access::right::{Edit, Read, Reveal, Secrets, may};
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
@@ -34,6 +34,7 @@ pub const ROUTES: &[Route] = &[
         .refuses(&[403, 429, 503])
         .gives::<Revealed>(),
     route(Get, "/api/secrets/{id}/versions", may(Read, Secrets), versions).gives::<List<VersionView>>(),
+    route(Get, "/api/secrets/{id}/uses", may(Read, Secrets), uses).gives::<List<UseView>>(),
     route(Delete, "/api/secrets/{id}/versions", may(Edit, Secrets), purge).gives_nothing(),
 ];
 
@@ -69,6 +70,22 @@ described! {
         /// When its value ends.
         expires_at: Option<String>,
         rotation_interval_s: Option<i64>,
+        /// Where it may be used.
+        scope: &'a [String],
+        /// `remind`, `rotate` or `apply`.
+        plan: &'static str,
+        /// When it is rotated by itself.
+        hours: &'a str,
+        /// Who may lease it.
+        lessees: &'a [String],
+        /// `copy`, `account` or `key`.
+        lease_kind: &'static str,
+        lease_max_s: i64,
+        lease_servers: &'a [i64],
+        lease_account: &'a str,
+        lease_rotates: bool,
+        /// Number of places that have it.
+        used: i64,
         /// When another value is due.
         rotation_due_at: Option<String>,
         /// `ok`, `due` for another value, `ending` within two weeks, `over`.
@@ -97,6 +114,16 @@ described! {
         made_at: String,
     }
 
+    /// A place that has it.
+    struct UseView<'a> {
+        /// `server`, `endpoint`, `exporter`.
+        r#type: &'a str,
+        id: i64,
+        name: &'a str,
+        /// Which of its fields.
+        field: &'a str,
+    }
+
     /// A value that is shown.
     struct Revealed<'a> {
         value: &'a str,
@@ -112,7 +139,9 @@ fn some(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn view(s: &Secret, now: Ms) -> View<'_> {
+type Used = std::collections::HashMap<i64, i64>;
+
+fn view<'a>(s: &'a Secret, used: &Used, now: Ms) -> View<'a> {
     let f = &s.fields;
     View {
         id: s.id,
@@ -122,6 +151,16 @@ fn view(s: &Secret, now: Ms) -> View<'_> {
         notes: &f.notes,
         expires_at: f.expires_at.map(rfc3339),
         rotation_interval_s: f.rotation_interval_s,
+        scope: &f.scope,
+        plan: f.plan,
+        hours: &f.hours,
+        lessees: &f.lessees,
+        lease_kind: f.lease_kind,
+        lease_max_s: f.lease_max_s,
+        lease_servers: &f.lease_servers,
+        lease_account: &f.lease_account,
+        lease_rotates: f.lease_rotates,
+        used: used.get(&s.id.get()).copied().unwrap_or(0),
         rotation_due_at: s.rotation_due_at().map(rfc3339),
         state: s.state(now),
         version: s.version,
@@ -136,24 +175,31 @@ fn view(s: &Secret, now: Ms) -> View<'_> {
 fn list(ctx: &Ctx) -> Result<Reply> {
     let (limit, offset) = ctx.page()?;
     let (q, kind) = (ctx.param("q"), ctx.choice("type")?);
-    let (rows, total) = ctx.app.db.read(|conn| queries::list(conn, q, kind, limit, offset))?;
+    let ((rows, total), used) = ctx.app.db.read(|conn| {
+        let rows = queries::list(conn, q, kind, limit, offset)?;
+        Ok((rows, refs::counts(ctx.app, conn)?))
+    })?;
     let now = clock::now();
-    let items: Vec<_> = rows.iter().map(|s| view(s, now)).collect();
+    let items: Vec<_> = rows.iter().map(|s| view(s, &used, now)).collect();
     Reply::json(&List { items, total })
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "secret")?;
-    answer(&ctx.app.db.read(|conn| super::get(conn, id))?)
+    answer(ctx, &ctx.app.db.read(|conn| super::get(conn, id))?)
 }
 
-fn answer(secret: &Secret) -> Result<Reply> {
-    Reply::json(&view(secret, clock::now()))
+fn answer(ctx: &Ctx, secret: &Secret) -> Result<Reply> {
+    let used = ctx.app.db.read(|conn| refs::counts(ctx.app, conn))?;
+    Reply::json(&view(secret, &used, clock::now()))
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let secret = add(ctx, ctx.input()?)?;
-    Reply::created(format!("/api/secrets/{}", secret.id), &view(&secret, clock::now()))
+    Reply::created(
+        format!("/api/secrets/{}", secret.id),
+        &view(&secret, &Used::new(), clock::now()),
+    )
 }
 
 /// Reads a draft and stores it. Error: invalid fields.
@@ -169,7 +215,7 @@ pub fn add(ctx: &Ctx, input: Input) -> Result<Secret> {
 }
 
 fn change(ctx: &Ctx) -> Result<Reply> {
-    answer(&save(ctx, ctx.input()?)?)
+    answer(ctx, &save(ctx, ctx.input()?)?)
 }
 
 /// Changes the secret in the address. Errors: `not_found`, invalid fields.
@@ -177,7 +223,12 @@ pub fn save(ctx: &Ctx, input: Input) -> Result<Secret> {
     let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Edit, Secrets)?);
     let opens = |key: &_, passphrase: Option<&_>| super::open_key(ctx.app, key, passphrase);
     let old = ctx.app.db.read(|conn| super::get(conn, id))?;
-    let (fields, value) = model::read(input, old.fields, &opens, clock::now())?;
+    let (fields, value) = model::read(input, old.fields.clone(), &opens, clock::now())?;
+    if fields.reaches_beyond(&old.fields) {
+        // Where it may be used and who may lease it is as good as its value.
+        ctx.allowed(Reveal, Secrets)?;
+        confirm::require(&ctx.app.db, ctx.actor()?)?;
+    }
     ctx.app.db.write(|tx| {
         super::update(ctx.app, tx, id, (&fields, value.as_ref()), by)?;
         super::get(tx, id)
@@ -191,7 +242,7 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn rotate(ctx: &Ctx) -> Result<Reply> {
-    answer(&renew(ctx, ctx.input()?)?)
+    answer(ctx, &renew(ctx, ctx.input()?)?)
 }
 
 /// Puts another value in force. Errors: `not_found`, invalid fields.
@@ -202,6 +253,9 @@ pub fn renew(ctx: &Ctx, input: Input) -> Result<Secret> {
     let value = model::read_rotation(input, &old.fields.kind, &opens)?;
     ctx.app.db.write(|tx| {
         super::get(tx, id)?;
+        if value.origin == "generated" {
+            super::refuse_made_here(ctx.app, tx, id)?;
+        }
         super::rotate(ctx.app, tx, id, &value, by)?;
         super::get(tx, id)
     })
@@ -244,6 +298,24 @@ fn versions(ctx: &Ctx) -> Result<Reply> {
         .db
         .read(|conn| Ok((super::get(conn, id)?, queries::versions(conn, id)?)))?;
     let items = all.iter().map(|v| version(v, secret.version)).collect();
+    Reply::json(&List::whole(items))
+}
+
+fn uses(ctx: &Ctx) -> Result<Reply> {
+    let id = ctx.id(0, "secret")?;
+    let all = ctx.app.db.read(|conn| {
+        super::get(conn, id)?;
+        refs::uses(ctx.app, conn, id.get())
+    })?;
+    let items: Vec<UseView> = all
+        .iter()
+        .map(|u| UseView {
+            r#type: u.of,
+            id: u.row,
+            name: &u.name,
+            field: u.column,
+        })
+        .collect();
     Reply::json(&List::whole(items))
 }
 

@@ -12,6 +12,9 @@ pub const REVEALED: &str = "secret.revealed";
 /// There is a new value.
 pub const ROTATED: &str = "secret.rotated";
 
+/// Another value could not be brought to its hosts.
+pub const ROTATION_FAILED: &str = "secret.rotation_failed";
+
 /// Event kinds of secrets.
 pub const KINDS: &[EventKind] = &[
     EventKind::streamed("secret.created", may(Read, Secrets)),
@@ -27,6 +30,18 @@ pub const KINDS: &[EventKind] = &[
             rule: BuiltinRule::new(80, "WARNING", About::Other),
             title: "The secret {name} ends soon",
             resolved_by: &[RENEWED],
+            explained_by: ExplainedBy::Nothing,
+            hangs_on: HangsOn::None,
+            ..AlertKind::NEW
+        },
+    ),
+    EventKind::alert(
+        ROTATION_FAILED,
+        may(Read, Secrets),
+        AlertKind {
+            rule: BuiltinRule::new(81, "ERROR", About::Other),
+            title: "The secret {name} could not be rotated",
+            resolved_by: &[ROTATED],
             explained_by: ExplainedBy::Nothing,
             hangs_on: HangsOn::None,
             ..AlertKind::NEW

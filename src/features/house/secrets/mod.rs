@@ -6,6 +6,7 @@ mod events;
 mod generate;
 mod model;
 mod queries;
+mod refs;
 mod settings;
 mod api;
 mod pages;
@@ -16,9 +17,10 @@ use crate::access::{Actor, Allowed};
 use crate::app::App;
 use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, DAY, Duration, Ms};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::secret;
+use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::feature::Feature;
@@ -26,8 +28,12 @@ use crate::http::menu::Entry;
 use crate::kinds::{Related, TargetKind};
 use crate::schedule::{Periodic, Work};
 use crate::ssh::keys;
-use crate::vault::{SealContext, Sealed};
-use model::{Fields, Value};
+use crate::vault::SealContext;
+use crate::vault::reference::{CANDIDATE, CANDIDATE_PASSPHRASE, PASSPHRASE, VALUE};
+pub use events::ROTATION_FAILED;
+pub use model::{Fields, Value, another, hours};
+pub use queries::list;
+pub use refs::{Refs, Slot, Use, slot, uses};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -39,12 +45,9 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     targets: &[TARGET],
     settings: settings::SETTINGS,
-    sealed: &[VALUE, PASSPHRASE],
+    sealed: &[VALUE, PASSPHRASE, CANDIDATE, CANDIDATE_PASSPHRASE],
     ..Feature::named("secrets")
 };
-
-const VALUE: Sealed = Sealed::column("secret_versions", "value");
-const PASSPHRASE: Sealed = Sealed::column("secret_versions", "passphrase");
 
 const MENU: &[Entry] = &[Entry {
     path: "/secrets",
@@ -56,7 +59,8 @@ const MENU: &[Entry] = &[Entry {
     ..Entry::NEW
 }];
 
-const TARGET: TargetKind = TargetKind {
+/// What events and tasks are about.
+pub const TARGET: TargetKind = TargetKind {
     name: "secret",
     page: "/secrets/",
     name_of: queries::name,
@@ -75,16 +79,19 @@ const SHOWN_S: u32 = 30;
 
 /// A secret without its values. Times are unix ms.
 #[derive(Debug, Clone)]
-struct Secret {
-    id: Id<id::Secret>,
-    fields: Fields,
+pub struct Secret {
+    /// Its number.
+    pub id: Id<id::Secret>,
+    /// What people say of it.
+    pub fields: Fields,
     /// Number of the version in force.
-    version: i64,
+    pub version: i64,
     /// So many are kept.
     versions: i64,
     /// What was told of its end; see [`model::stage`].
     told: i64,
-    public_key: String,
+    /// Of a private key: the line for `authorized_keys`.
+    pub public_key: String,
     /// When the version in force was made.
     rotated_at: Ms,
     created_at: Ms,
@@ -128,7 +135,7 @@ struct Shown {
 }
 
 /// One secret. Error `NotFound`.
-fn get(conn: &Conn, id: Id<id::Secret>) -> Result<Secret> {
+pub fn get(conn: &Conn, id: Id<id::Secret>) -> Result<Secret> {
     queries::get(conn, id)?.ok_or_else(|| Error::not_found("secret"))
 }
 
@@ -166,7 +173,17 @@ fn update(
 }
 
 /// Puts a new value in force.
-fn rotate(app: &App, tx: &Tx, id: Id<id::Secret>, value: &Value, by: Allowed<Edit, Secrets>) -> Result<()> {
+pub fn rotate(app: &App, tx: &Tx, id: Id<id::Secret>, value: &Value, by: Allowed<Edit, Secrets>) -> Result<()> {
+    if queries::is_on_its_way(tx, id)? {
+        let say =
+            "Another value of this secret is on its way to hosts already. Bring that to its end, or drop it, first.";
+        return Err(Error::new(Kind::Conflict, "rotation_open", say));
+    }
+    set_value(app, tx, id, value, by)
+}
+
+/// The same for the value that was on its way.
+pub fn set_value(app: &App, tx: &Tx, id: Id<id::Secret>, value: &Value, by: Allowed<Edit, Secrets>) -> Result<()> {
     let before = snapshot(tx, id)?;
     add_version(app, tx, id, value, by)?;
     note(app, tx, ("secret.rotate", events::ROTATED), id, &before, by)
@@ -192,6 +209,7 @@ fn purge(app: &App, tx: &Tx, id: Id<id::Secret>, by: Allowed<Edit, Secrets>) -> 
 
 fn delete(app: &App, tx: &Tx, id: Id<id::Secret>, by: Allowed<Edit, Secrets>) -> Result<()> {
     let (secret, before) = (get(tx, id)?, snapshot(tx, id)?);
+    refuse_while_used(app, tx, id)?;
     if secret.told > 0 {
         emit(app, tx, events::RENEWED, &secret, &[])?;
     }
@@ -199,6 +217,71 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Secret>, by: Allowed<Edit, Secrets>) ->
     let (object, data, stood) = (object(&secret), told(&secret), [&before, &Snapshot::none()]);
     audit::change(tx, &app.vault, by, "secret.delete", &object, &data, stood)?;
     emit(app, tx, "secret.deleted", &secret, &[])
+}
+
+/// A secret that something has is not deleted unseen. Error `secret_used`, with the list; `rotation_open`.
+fn refuse_while_used(app: &App, conn: &Conn, id: Id<id::Secret>) -> Result<()> {
+    let mut users: Vec<String> = refs::uses(app, conn, id.get())?
+        .into_iter()
+        .map(|u| format!("{} {} ({})", u.of, u.name, u.column))
+        .collect();
+    let leases = queries::leases_on_hosts(conn, id)?;
+    if leases > 0 {
+        users.push(format!("{leases} leases that are not ended on their hosts"));
+    }
+    if users.is_empty() && queries::is_on_its_way(conn, id)? {
+        users.push("a rotation that is not at its end".into());
+    }
+    match users.is_empty() {
+        true => Ok(()),
+        false => {
+            let say = format!(
+                "This secret is used by {}. Give them another one first.",
+                text::first_of(&users, NAMED)
+            );
+            Err(Error::new(Kind::Conflict, "secret_used", say))
+        }
+    }
+}
+
+/// A value that is made here cannot be good where servers are entered with it. Error `rotate_apply_needed`.
+pub fn refuse_made_here(app: &App, conn: &Conn, id: Id<id::Secret>) -> Result<()> {
+    let logins = refs::uses(app, conn, id.get())?;
+    match logins.iter().find(|u| u.of == "server") {
+        None => Ok(()),
+        Some(u) => {
+            let say = format!(
+                "{} is entered with this secret: a value that is made here has to be put there, too (rotate-apply).",
+                u.name
+            );
+            Err(Error::new(Kind::Conflict, "rotate_apply_needed", say))
+        }
+    }
+}
+
+/// Names in an error's text.
+const NAMED: usize = 20;
+
+/// The value in force, and its passphrase.
+pub fn current(app: &App, conn: &Conn, secret: &Secret) -> Result<(secret::Secret, Option<secret::Secret>)> {
+    let sealed = queries::values(conn, secret.id, secret.version)?;
+    let sealed = sealed.ok_or_else(|| Error::not_found("version of this secret"))?;
+    let open = |place: SealContext, sealed: &[u8]| app.vault.open_sealed(place, sealed);
+    let passphrase = sealed
+        .passphrase
+        .map(|p| open(PASSPHRASE.at(sealed.row), &p))
+        .transpose()?;
+    Ok((open(VALUE.at(sealed.row), &sealed.value)?, passphrase))
+}
+
+/// Secrets that are to get another value by themselves at this time.
+pub fn overdue(conn: &Conn, now: Ms) -> Result<Vec<Secret>> {
+    queries::overdue(conn, now)
+}
+
+/// Not by itself before then.
+pub fn set_next_try(tx: &Tx, id: Id<id::Secret>, at: Ms) -> Result<()> {
+    queries::set_next_try(tx, id, at)
 }
 
 /// Opens a value for somebody who says why, and who shows in this very request that it is still them. It stands in the
@@ -257,7 +340,8 @@ fn tell_end(app: &App, tx: &Tx, secret: &Secret, now: Ms) -> Result<()> {
     }
 }
 
-fn object(secret: &Secret) -> String {
+/// How the audit names it.
+pub fn object(secret: &Secret) -> String {
     format!("secret {} {}", secret.id, secret.fields.name)
 }
 
@@ -269,7 +353,8 @@ fn told(s: &Secret) -> serde_json::Value {
     })
 }
 
-fn emit(app: &App, tx: &Tx, kind: &str, secret: &Secret, evidence: &[String]) -> Result<()> {
+/// Emits an event about it; the lines are its evidence.
+pub fn emit(app: &App, tx: &Tx, kind: &str, secret: &Secret, evidence: &[String]) -> Result<()> {
     let mut data = told(secret);
     data["evidence"] = evidence.into();
     outbox::emit(tx, &app.wakes.events, kind, (TARGET.name, secret.id.get()), &data)
@@ -278,7 +363,7 @@ fn emit(app: &App, tx: &Tx, kind: &str, secret: &Secret, evidence: &[String]) ->
 /// A secret as the audit compares it; the values are in another table, and a new one is a new version.
 fn snapshot(conn: &Conn, id: Id<id::Secret>) -> Result<Snapshot> {
     let all = Snapshot::of(conn, "secrets", id.get())?;
-    Ok(all.without(|name| ["told", "updated_at"].contains(&name)))
+    Ok(all.without(|name| ["told", "updated_at", "next_try"].contains(&name)))
 }
 
 /// Writes the audit row and the event of a change, and whether its end is near now.

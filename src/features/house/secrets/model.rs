@@ -3,6 +3,8 @@
 use super::generate::{self, CHARACTERS, SETS, WORDS};
 use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Result};
+use crate::base::host::UserName;
+use crate::base::id;
 use crate::base::secret::Secret;
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -11,6 +13,16 @@ use crate::form::param::{self, Param};
 pub const TYPES: [&str; 4] = ["password", "token", "text", "private_key"];
 /// What can be made here.
 pub const GENERATORS: [&str; 3] = ["password", "words", "ed25519"];
+/// What happens when another value is due.
+pub const PLANS: [&str; 3] = ["remind", "rotate", "apply"];
+/// What a lease is.
+pub const LEASE_KINDS: [&str; 3] = ["copy", "account", "key"];
+/// A year, in seconds.
+const LEASE_MAX: i64 = 366 * 86_400;
+/// A day.
+const LEASE_DEFAULT: i64 = 86_400;
+/// Kinds of places in a scope.
+const PLACES: [&str; 5] = ["servers", "endpoints", "exporter", "playbooks", "services"];
 const VALUE_MAX: usize = 32 << 10;
 /// Ten years, in seconds.
 const INTERVAL_MAX: i64 = 10 * 366 * 86_400;
@@ -38,7 +50,7 @@ const VALUE: [Param; 5] = [
 ];
 
 /// Parameters of a draft.
-pub const PARAMS: &[Param] = &param::joined::<11>(&[
+pub const PARAMS: &[Param] = &param::joined::<20>(&[
     &[
         param::name("name", "What it is called; no other secret has it.").required(),
         param::choice("type", &TYPES, "What it is; that stays.").required(),
@@ -54,6 +66,49 @@ pub const PARAMS: &[Param] = &param::joined::<11>(&[
             3_600..=INTERVAL_MAX,
             "A value that is older than this is due for another one.",
         ),
+        param::words(
+            "scope",
+            100,
+            64,
+            "Where it may be used: `servers`, `server:5`, `endpoints`, `exporter`, `playbooks`, `services`.",
+        ),
+        param::choice(
+            "plan",
+            &PLANS,
+            "What happens when another value is due: a reminder, a new value here, or one that is put on its hosts too.",
+        ),
+        param::text(
+            "hours",
+            11,
+            "By itself only between these, like 02:00-04:00; empty: at any time.",
+        ),
+        param::words(
+            "lessees",
+            100,
+            80,
+            "Who may lease it: `role:automation`, `role:operator`, `user:LOGIN`, `token:12`.",
+        ),
+        param::choice(
+            "lease_kind",
+            &LEASE_KINDS,
+            "What a lease is: a copy of the value, an account or a key on a server that goes with it.",
+        ),
+        param::number(
+            "lease_max_s",
+            60..=LEASE_MAX,
+            "The longest lease in seconds, with all renewals.",
+        ),
+        param::links(
+            "lease_servers",
+            1_000,
+            "Servers on which accounts and keys may be leased.",
+        ),
+        param::text(
+            "lease_account",
+            200,
+            "Of a key: the account that it opens. Of an account: the groups it is in, with commas.",
+        ),
+        param::flag("lease_rotates", "Another value when a leased copy ends."),
     ],
     &VALUE,
 ]);
@@ -70,12 +125,14 @@ const READ_ONLY: &[&str] = &[
     "state",
     "rotated_at",
     "rotation_due_at",
+    "used",
+    "rotation",
     "created_at",
     "updated_at",
 ];
 
 /// What is known of a secret besides its values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Fields {
     /// Unique regardless of case.
     pub name: String,
@@ -89,6 +146,91 @@ pub struct Fields {
     pub expires_at: Option<Ms>,
     /// The age at which the value is due for another one, in seconds.
     pub rotation_interval_s: Option<i64>,
+    /// Where it may be used.
+    pub scope: Vec<String>,
+    /// One of [`PLANS`].
+    pub plan: &'static str,
+    /// `02:00-04:00`; empty: any time.
+    pub hours: String,
+    /// Who may lease it.
+    pub lessees: Vec<String>,
+    /// One of [`LEASE_KINDS`].
+    pub lease_kind: &'static str,
+    /// Longest lease in seconds.
+    pub lease_max_s: i64,
+    /// Where accounts and keys may be leased.
+    pub lease_servers: Vec<i64>,
+    /// See [`PARAMS`].
+    pub lease_account: String,
+    /// Another value when a leased copy ends.
+    pub lease_rotates: bool,
+}
+
+impl Default for Fields {
+    fn default() -> Fields {
+        Fields {
+            name: String::new(),
+            kind: String::new(),
+            tags: Vec::new(),
+            notes: String::new(),
+            expires_at: None,
+            rotation_interval_s: None,
+            scope: Vec::new(),
+            plan: PLANS[0],
+            hours: String::new(),
+            lessees: Vec::new(),
+            lease_kind: LEASE_KINDS[0],
+            lease_max_s: LEASE_DEFAULT,
+            lease_servers: Vec::new(),
+            lease_account: String::new(),
+            lease_rotates: false,
+        }
+    }
+}
+
+impl Fields {
+    /// Does it reach further than `old`: may it be used or leased where it might not be before?
+    pub fn reaches_beyond(&self, old: &Fields) -> bool {
+        let more = |new: &[String], old: &[String]| new.iter().any(|word| !old.contains(word));
+        more(&self.scope, &old.scope) || more(&self.lessees, &old.lessees)
+    }
+}
+
+/// Minutes of the day from and to; the second may be the smaller one, over midnight.
+pub fn hours(text: &str) -> Option<(i64, i64)> {
+    let minutes = |text: &str| {
+        let (h, m) = text.split_once(':')?;
+        let two = |t: &str| {
+            t.parse::<i64>()
+                .ok()
+                .filter(|_| t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let (h, m) = (two(h)?, two(m)?);
+        (h < 24 && m < 60).then_some(h * 60 + m)
+    };
+    let (from, to) = text.split_once('-')?;
+    let both = (minutes(from)?, minutes(to)?);
+    (both.0 != both.1).then_some(both)
+}
+
+fn is_place(word: &str) -> bool {
+    let server = word.strip_prefix("server:");
+    PLACES.contains(&word) || server.is_some_and(|id| id.parse::<i64>().is_ok_and(|id| id > 0))
+}
+
+fn is_lessee(word: &str) -> bool {
+    match word.split_once(':') {
+        Some(("role", role)) => ["automation", "operator", "admin"].contains(&role),
+        Some(("user", login)) => !login.is_empty(),
+        Some(("token", id)) => id.parse::<i64>().is_ok_and(|id| id > 0),
+        _ => false,
+    }
+}
+
+/// Names of Linux groups or accounts, with commas.
+fn are_accounts(text: &str) -> bool {
+    let good = |word: &str| UserName::parse(word.trim()).is_ok();
+    text.is_empty() || text.split(',').all(good)
 }
 
 /// A checked value.
@@ -152,9 +294,116 @@ pub fn read(mut input: Input, base: Fields, opens: Opens, now: Ms) -> Result<(Fi
             i.wrong(field, "required", format!("A secret has a {field}."));
         }
     }
+    plan(i, &mut f);
+    lease(i, &mut f);
     let value = value(i, &f.kind, is_new, opens);
     input.finish(READ_ONLY)?;
     Ok((f, value))
+}
+
+fn plan(i: &mut Input, f: &mut Fields) {
+    if let Some(scope) = i.words("scope") {
+        match scope.iter().find(|word| !is_place(word)) {
+            None => f.scope = sorted(scope),
+            Some(word) => {
+                let say = format!(
+                    "“{word}” is no place to use it. Known are: {}, server:5.",
+                    PLACES.join(", ")
+                );
+                i.wrong("scope", "bad_choice", say);
+            }
+        }
+    }
+    if let Some(plan) = i.choice("plan") {
+        f.plan = plan;
+    }
+    let span = i.parse("hours", "bad_hours", |text| {
+        match text.is_empty() || hours(text).is_some() {
+            true => Ok(text.to_string()),
+            false => Err("Hours are written like 02:00-04:00.".into()),
+        }
+    });
+    if let Some(hours) = span {
+        f.hours = hours;
+    }
+    if f.plan == "apply" && !["password", "private_key"].contains(&f.kind.as_str()) && !f.kind.is_empty() {
+        let say = "Only passwords and private keys can be put on hosts. Choose “rotate”.";
+        i.wrong("plan", "wrong_type", say);
+    }
+}
+
+fn lease(i: &mut Input, f: &mut Fields) {
+    if let Some(lessees) = i.words("lessees") {
+        match lessees.iter().find(|word| !is_lessee(word)) {
+            None => f.lessees = sorted(lessees),
+            Some(word) => {
+                let say = format!("“{word}” is nobody. Write role:automation, user:LOGIN or token:12.");
+                i.wrong("lessees", "bad_choice", say);
+            }
+        }
+    }
+    if let Some(kind) = i.choice("lease_kind") {
+        f.lease_kind = kind;
+    }
+    if let Some(max) = i.number("lease_max_s") {
+        f.lease_max_s = max;
+    }
+    if let Some(servers) = i.links::<id::Server>("lease_servers") {
+        f.lease_servers = servers.into_iter().map(|id| id.get()).collect();
+    }
+    if let Some(rotates) = i.flag("lease_rotates") {
+        f.lease_rotates = rotates;
+    }
+    if let Some(account) = i.text("lease_account") {
+        f.lease_account = account;
+    }
+    if !are_accounts(&f.lease_account) {
+        i.wrong(
+            "lease_account",
+            "bad_user",
+            "These are names of accounts or groups on a Linux system, with commas.",
+        );
+    }
+    if f.lease_kind == "key" && (f.lease_account.is_empty() || f.lease_account.contains(',')) {
+        i.wrong(
+            "lease_account",
+            "required",
+            "Name the one account that leased keys open.",
+        );
+    }
+    if f.lease_kind != "copy" && f.lease_servers.is_empty() && !i.has_error("lease_servers") {
+        i.wrong("lease_servers", "required", "Say on which servers it may be leased.");
+    }
+}
+
+fn sorted(mut words: Vec<String>) -> Vec<String> {
+    words.sort();
+    words.dedup();
+    words
+}
+
+/// Another value of the same make as the one in force: as many characters, words, or a key.
+pub fn another(kind: &str, old: &Secret) -> Result<Value> {
+    let text = old.reveal_text_for("how long it is");
+    let is_words = text.len() >= 29
+        && text
+            .split('-')
+            .all(|word| word.len() == 5 && word.bytes().all(|b| b.is_ascii_lowercase()));
+    let (value, public_key) = match kind {
+        "private_key" => generate::ed25519()?,
+        _ if is_words => (generate::words(text.split('-').count().min(WORDS.1)), String::new()),
+        _ => {
+            let length = text.len().clamp(CHARACTERS.2, CHARACTERS.1);
+            let all: Vec<&str> = SETS.iter().map(|(_, set)| *set).collect();
+            (generate::characters(length, &all), String::new())
+        }
+    };
+    Ok(Value {
+        value,
+        passphrase: None,
+        public_key,
+        origin: "generated",
+    })
 }
 
 /// Reads the value that takes the place of the one in force; where nothing is said a fitting one is made. Error: invalid

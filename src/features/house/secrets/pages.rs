@@ -1,7 +1,7 @@
 //! The pages of secrets. A value is on a page for half a minute, in the answer to the form that asked for it, and nowhere
 //! else; a form that is refused comes back without what was secret in it.
 
-use super::{Secret, Shown, Version, api, model, queries};
+use super::{Secret, Shown, Version, api, model, queries, refs};
 use crate::access::right::{Edit, Read, Reveal, Secrets, may};
 use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Kind, Result};
@@ -57,9 +57,18 @@ struct Row {
     versions: i64,
     public_key: String,
     created_at: Ms,
+    scope: Vec<String>,
+    plan: &'static str,
+    hours: String,
+    lessees: Vec<String>,
+    lease_kind: &'static str,
+    lease_servers: Vec<i64>,
+    lease_account: String,
+    /// Number of places that have it.
+    used: i64,
 }
 
-fn row(s: Secret, now: Ms) -> Row {
+fn row(s: Secret, used: i64, now: Ms) -> Row {
     let state = s.state(now);
     let interval = s.fields.rotation_interval_s;
     Row {
@@ -78,6 +87,14 @@ fn row(s: Secret, now: Ms) -> Row {
         r#type: s.fields.kind,
         tags: s.fields.tags,
         notes: s.fields.notes,
+        scope: s.fields.scope,
+        plan: s.fields.plan,
+        hours: s.fields.hours,
+        lessees: s.fields.lessees,
+        lease_kind: s.fields.lease_kind,
+        lease_servers: s.fields.lease_servers,
+        lease_account: s.fields.lease_account,
+        used,
         expires_at: s.fields.expires_at,
         rotated_at: s.rotated_at,
         version: s.version,
@@ -100,12 +117,16 @@ fn list(ctx: &Ctx) -> Result<Reply> {
 fn listed(ctx: &Ctx, form: &[(String, String)], errors: Errors) -> Result<Reply> {
     let q = ctx.request.param("q").unwrap_or_default();
     let offset = ctx.number("offset")?;
-    let (rows, total) = ctx.app.db.read(|conn| queries::list(conn, q, "", PAGE, offset))?;
+    let ((rows, total), used) = ctx.app.db.read(|conn| {
+        let rows = queries::list(conn, q, "", PAGE, offset)?;
+        Ok((rows, refs::counts(ctx.app, conn)?))
+    })?;
+    let used = |id: i64| used.get(&id).copied().unwrap_or(0);
     let now = clock::now();
     let at = |offset: i64| query(&[("q", q), ("offset", &offset.to_string())]);
     let content = json!({
         "q": q,
-        "items": rows.into_iter().map(|s| row(s, now)).collect::<Vec<_>>(),
+        "items": rows.into_iter().map(|s| (used(s.id.get()), s)).map(|(n, s)| row(s, n, now)).collect::<Vec<_>>(),
         "total": total,
         "types": model::TYPES,
         "prev": (offset > 0).then(|| at((offset - PAGE).max(0))),
@@ -127,6 +148,9 @@ struct VersionRow {
 #[derive(Serialize)]
 struct Content<'a> {
     s: Row,
+    /// Name, field and page of each place that has it.
+    uses: Vec<(String, &'static str, String)>,
+    panels: Map<String, Value>,
     all: Vec<VersionRow>,
     /// Version, value and passphrase, for half a minute.
     shown: Option<(i64, &'a str, Option<&'a str>)>,
@@ -147,10 +171,10 @@ fn details(
     errors: Errors,
 ) -> Result<Reply> {
     let id = ctx.id(0, "secret")?;
-    let (secret, all) = ctx
-        .app
-        .db
-        .read(|conn| Ok((super::get(conn, id)?, queries::versions(conn, id)?)))?;
+    let (secret, all, uses) = ctx.app.db.read(|conn| {
+        let uses = refs::uses(ctx.app, conn, id.get())?;
+        Ok((super::get(conn, id)?, queries::versions(conn, id)?, uses))
+    })?;
     let version = |v: Version| VersionRow {
         number: v.number,
         origin: v.origin,
@@ -158,7 +182,9 @@ fn details(
         made_at: v.made_at,
     };
     let content = Content {
-        s: row(secret, clock::now()),
+        s: row(secret, uses.len() as i64, clock::now()),
+        uses: (uses.into_iter().map(|u| (u.name, u.column, u.page))).collect(),
+        panels: ctx.panels(super::TARGET.name, id.get())?,
         all: all.into_iter().map(version).collect(),
         shown: shown.map(|s| {
             let passphrase = s.passphrase.as_ref();
@@ -192,6 +218,10 @@ fn draft(form: &[(String, String)], params: &'static [Param], clears: &[&str]) -
         };
         match name.as_str() {
             "csrf" => {}
+            "scope" | "lessees" | "lease_servers" => {
+                let words = value.split([',', ' ']).filter(|word| !word.is_empty());
+                draft.insert(name.clone(), words.collect());
+            }
             "tags" => {
                 let tags = value.split(',').map(str::trim).filter(|tag| !tag.is_empty());
                 draft.insert("tags".into(), tags.collect());
@@ -241,7 +271,10 @@ fn change(ctx: &Ctx) -> Result<Reply> {
     back(
         ctx,
         &form,
-        api::save(ctx, draft(&form, model::PARAMS, &["notes", "expires_at"])),
+        api::save(
+            ctx,
+            draft(&form, model::PARAMS, &["notes", "expires_at", "hours", "lease_account"]),
+        ),
     )
 }
 

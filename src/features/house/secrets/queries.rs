@@ -1,6 +1,6 @@
 //! SQL of the secrets.
 
-use super::model::Fields;
+use super::model::{Fields, LEASE_KINDS, PLANS};
 use super::{Secret, Version};
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
@@ -10,8 +10,13 @@ use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str = "s.id, s.name, s.type, s.tags, s.notes, s.expires_at, s.rotation_interval_s, s.version, s.told,
     v.public_key, v.made_at, s.created_at, s.updated_at,
-    (SELECT count(*) FROM secret_versions o WHERE o.secret_id = s.id)";
+    (SELECT count(*) FROM secret_versions o WHERE o.secret_id = s.id), s.scope, s.plan, s.hours, s.lessees, s.lease_kind,
+    s.lease_max_s, s.lease_servers, s.lease_account, s.lease_rotates";
 const FROM: &str = "FROM secrets s JOIN secret_versions v ON v.secret_id = s.id AND v.number = s.version";
+
+fn word(text: &str, words: &[&'static str]) -> &'static str {
+    words.iter().copied().find(|w| *w == text).unwrap_or(words[0])
+}
 
 fn read(r: &Row) -> rusqlite::Result<Secret> {
     Ok(Secret {
@@ -23,6 +28,15 @@ fn read(r: &Row) -> rusqlite::Result<Secret> {
             notes: r.get(4)?,
             expires_at: r.get(5)?,
             rotation_interval_s: r.get(6)?,
+            scope: serde_json::from_str(r.get_ref(14)?.as_str()?).unwrap_or_default(),
+            plan: word(r.get_ref(15)?.as_str()?, &PLANS),
+            hours: r.get(16)?,
+            lessees: serde_json::from_str(r.get_ref(17)?.as_str()?).unwrap_or_default(),
+            lease_kind: word(r.get_ref(18)?.as_str()?, &LEASE_KINDS),
+            lease_max_s: r.get(19)?,
+            lease_servers: serde_json::from_str(r.get_ref(20)?.as_str()?).unwrap_or_default(),
+            lease_account: r.get(21)?,
+            lease_rotates: r.get(22)?,
         },
         version: r.get(7)?,
         told: r.get(8)?,
@@ -97,7 +111,30 @@ pub fn insert(conn: &Conn, f: &Fields, at: Ms) -> Result<Id<id::Secret>> {
         ],
     )
     .map_err(taken)?;
-    Ok(Id::new(conn.last_insert_rowid()))
+    let id = Id::new(conn.last_insert_rowid());
+    set_use(conn, id, f)?;
+    Ok(id)
+}
+
+/// Who may use and lease it, and how another value comes to it.
+fn set_use(conn: &Conn, id: Id<id::Secret>, f: &Fields) -> Result<()> {
+    conn.execute(
+        "UPDATE secrets SET scope = ?2, plan = ?3, hours = ?4, lessees = ?5, lease_kind = ?6, lease_max_s = ?7,
+           lease_servers = ?8, lease_account = ?9, lease_rotates = ?10 WHERE id = ?1",
+        params![
+            id.get(),
+            serde_json::json!(f.scope).to_string(),
+            f.plan,
+            f.hours,
+            serde_json::json!(f.lessees).to_string(),
+            f.lease_kind,
+            f.lease_max_s,
+            serde_json::json!(f.lease_servers).to_string(),
+            f.lease_account,
+            f.lease_rotates
+        ],
+    )?;
+    Ok(())
 }
 
 pub fn update(conn: &Conn, id: Id<id::Secret>, f: &Fields, at: Ms) -> Result<()> {
@@ -115,7 +152,7 @@ pub fn update(conn: &Conn, id: Id<id::Secret>, f: &Fields, at: Ms) -> Result<()>
         ],
     )
     .map_err(taken)?;
-    Ok(())
+    set_use(conn, id, f)
 }
 
 pub fn set_stage(conn: &Conn, id: Id<id::Secret>, told: i64) -> Result<()> {
@@ -196,4 +233,33 @@ pub fn purge(conn: &Conn, id: Id<id::Secret>, kept: i64) -> Result<usize> {
         "DELETE FROM secret_versions WHERE secret_id = ?1 AND number <= (SELECT version FROM secrets WHERE id = ?1) - ?2",
         params![id.get(), kept.max(1)],
     )?)
+}
+
+/// Secrets whose value is older than it should be, that are given another one by themselves, and whose next try is due.
+pub fn overdue(conn: &Conn, now: Ms) -> Result<Vec<Secret>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} {FROM} WHERE s.plan <> 'remind' AND s.rotation_interval_s IS NOT NULL AND s.next_try <= ?1
+           AND v.made_at + s.rotation_interval_s * 1000 <= ?1 ORDER BY s.id"
+    ))?;
+    let rows = statement.query_map([now], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub fn set_next_try(conn: &Conn, id: Id<id::Secret>, at: Ms) -> Result<()> {
+    conn.execute("UPDATE secrets SET next_try = ?2 WHERE id = ?1", params![id.get(), at])?;
+    Ok(())
+}
+
+/// Is another value on its way to hosts?
+pub fn is_on_its_way(conn: &Conn, id: Id<id::Secret>) -> Result<bool> {
+    let mut statement =
+        conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM secret_rotations WHERE secret_id = ?1 AND state = 'open')")?;
+    Ok(statement.query_row([id.get()], |r| r.get(0))?)
+}
+
+/// Leases whose account or key is still on a host.
+pub fn leases_on_hosts(conn: &Conn, id: Id<id::Secret>) -> Result<i64> {
+    let mut statement = conn
+        .prepare_cached("SELECT count(*) FROM leases WHERE secret_id = ?1 AND kind <> 'copy' AND state <> 'ended'")?;
+    Ok(statement.query_row([id.get()], |r| r.get(0))?)
 }

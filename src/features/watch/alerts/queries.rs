@@ -237,6 +237,7 @@ pub fn about_server(conn: &Conn, server: i64, alert: Id<id::Alert>) -> Result<Ve
     rows(
         conn,
         "id <> ?2 AND ((target_type = 'server' AND target_id = ?1) OR (quiet = 'muted' AND quiet_by = ?2)
+           OR (target_type = 'container' AND target_id IN (SELECT id FROM main.containers WHERE server_id = ?1))
            OR (target_type = 'domain' AND target_id IN (SELECT domain_id FROM domain_sites WHERE server_id = ?1))) ORDER BY id",
         params![server, alert.get()],
     )

@@ -16,6 +16,7 @@ use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::db::Conn;
+use crate::features::house::secrets::Refs;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
@@ -203,7 +204,9 @@ pub fn channel_of(input: &mut Input) -> Result<&'static Channel> {
 /// Adds an endpoint; returns its id. Error: invalid fields.
 pub fn add(app: &App, mut input: Input, by: Allowed<Edit, Notifications>) -> Result<Id<id::Endpoint>> {
     let channel = channel_of(&mut input)?;
-    let valid = model::read(input, channel, Fields::default(), None)?;
+    let refs = app.db.read(|conn| refer(app, conn, &mut input, None))?;
+    let mut valid = model::read(input, channel, Fields::default(), None)?;
+    valid.refs = refs;
     app.db.write(|tx| super::create(app, tx, channel, &valid, by))
 }
 
@@ -217,14 +220,18 @@ pub fn save(
 ) -> Result<()> {
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
-        let valid = model::read(
-            input.clone(),
-            old.channel,
-            base(&old),
-            Some((&old.fields.config, &old.has)),
-        )?;
+        let mut input = input.clone();
+        let refs = refer(app, tx, &mut input, Some(id))?;
+        let mut valid = model::read(input, old.channel, base(&old), Some((&old.fields.config, &old.has)))?;
+        valid.refs = refs;
         super::update(app, tx, &old, &valid, by)
     })
+}
+
+/// What the fields refer to, put in.
+fn refer(app: &App, conn: &Conn, input: &mut Input, id: Option<Id<id::Endpoint>>) -> Result<Refs> {
+    let place = ("endpoints", "endpoint", id.map(Id::get));
+    Refs::resolve(app, conn, input, place, super::REFERENCES)
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {

@@ -36,6 +36,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
+use crate::features::house::secrets::{Refs, Slot, slot};
 use crate::http::menu::Entry;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
@@ -179,11 +180,11 @@ fn get(conn: &Conn, id: Id<id::Endpoint>) -> Result<Endpoint> {
 }
 
 const SEALED: &[Sealed] = &[
-    Sealed::column("notification_endpoints", "token"),
-    Sealed::column("notification_endpoints", "url"),
-    Sealed::column("notification_endpoints", "secret"),
-    Sealed::column("notification_endpoints", "password"),
-    Sealed::column("notification_endpoints", "headers"),
+    Sealed::column("notification_endpoints", "token").or_reference("endpoint"),
+    Sealed::column("notification_endpoints", "url").or_reference("endpoint"),
+    Sealed::column("notification_endpoints", "secret").or_reference("endpoint"),
+    Sealed::column("notification_endpoints", "password").or_reference("endpoint"),
+    Sealed::column("notification_endpoints", "headers").or_reference("endpoint"),
 ];
 
 fn place(id: Id<id::Endpoint>, column: &'static str) -> SealContext {
@@ -194,14 +195,30 @@ fn place(id: Id<id::Endpoint>, column: &'static str) -> SealContext {
     }
 }
 
+/// Fields that may refer to secrets.
+const REFERENCES: &[Slot] = &[
+    slot("token"),
+    slot("url"),
+    slot("secret"),
+    slot("password"),
+    slot("headers"),
+];
+
 fn secret(app: &App, conn: &Conn, id: Id<id::Endpoint>, column: &'static str) -> Result<Option<Secret>> {
     let sealed = queries::sealed(conn, id, column)?;
-    sealed
-        .map(|sealed| app.vault.open_sealed(place(id, column), &sealed))
-        .transpose()
+    match sealed {
+        Some(sealed) => app.vault.open_stored(conn, place(id, column), &sealed),
+        None => Ok(None),
+    }
 }
 
-fn store_secrets(app: &App, tx: &Tx, id: Id<id::Endpoint>, secrets: &[(&'static str, Option<Secret>)]) -> Result<()> {
+fn store_secrets(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Endpoint>,
+    secrets: &[(&'static str, Option<Secret>)],
+    refs: &Refs,
+) -> Result<()> {
     for (column, value) in secrets {
         let sealed = value
             .as_ref()
@@ -209,7 +226,10 @@ fn store_secrets(app: &App, tx: &Tx, id: Id<id::Endpoint>, secrets: &[(&'static 
             .transpose()?;
         queries::set_sealed(tx, id, column, sealed.as_deref())?;
     }
-    Ok(())
+    refs.store(tx, |column, secret, part| {
+        let stored = app.vault.refer(place(id, column), secret, part);
+        queries::set_sealed(tx, id, column, Some(&stored))
+    })
 }
 
 fn create(
@@ -224,7 +244,7 @@ fn create(
         return Err(Error::new(Kind::Conflict, "too_many_endpoints", say));
     }
     let id = queries::insert(tx, channel.name, &valid.fields, by.role(), clock::now())?;
-    store_secrets(app, tx, id, &valid.secrets)?;
+    store_secrets(app, tx, id, &valid.secrets, &valid.refs)?;
     let about = (id, channel.name, &valid.fields);
     note(app, tx, by, "notification.create", about, &Snapshot::none())?;
     Ok(id)
@@ -235,7 +255,7 @@ fn update(app: &App, tx: &Tx, old: &Endpoint, valid: &Valid, by: Allowed<Edit, N
     let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     queries::set_saved_by(tx, old.id, by.role())?;
-    store_secrets(app, tx, old.id, &valid.secrets)?;
+    store_secrets(app, tx, old.id, &valid.secrets, &valid.refs)?;
     let reached = (old.channel.recipients)(&valid.fields.config);
     for gone in old.gone.iter().filter(|g| !reached.contains(&g.recipient)) {
         queue::works_again(app, tx, old, &gone.recipient)?; // removed from the recipients
@@ -316,7 +336,7 @@ fn seed(app: &App) -> Result<()> {
                 }
                 let before = snapshot(tx, id)?;
                 queries::update(tx, id, &now, clock::now())?;
-                store_secrets(app, tx, id, &token)?;
+                store_secrets(app, tx, id, &token, &Refs::default())?;
                 queries::hurry(tx, id, clock::now())?;
                 let about = (id, "telegram", &now);
                 note(app, tx, by, "notification.update", about, &before)
@@ -325,6 +345,7 @@ fn seed(app: &App) -> Result<()> {
                 let valid = Valid {
                     fields: fields(String::from("Telegram"), Fields::default()),
                     secrets: token,
+                    refs: Refs::default(),
                 };
                 match create(app, tx, &telegram::CHANNEL, &valid, by) {
                     Ok(id) => queries::set_seed(tx, id),

@@ -9,6 +9,7 @@ use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::features::fleet::scope::{self, SCOPE, Scope};
+use crate::features::house::secrets::Refs;
 use crate::form::param::{self, Param};
 use crate::form::{Input, Kept};
 use crate::kinds::{self, EventKind};
@@ -58,6 +59,8 @@ pub struct Valid {
     pub fields: Fields,
     /// Columns whose secret changes; `None` removes it.
     pub secrets: Vec<(&'static str, Option<Secret>)>,
+    /// Of those, what refers to a secret of the house.
+    pub refs: Refs,
 }
 
 /// Accepted fields of a draft: common ones, and those of each channel.
@@ -94,15 +97,19 @@ const OWN: &[Param] = &[
         "token",
         SECRET_MAX,
         "The bot's token, or the one that a receiver wants.",
-    ),
-    param::secret("url", SECRET_MAX, "Where messages are sent.").example("\"https://hook.example.org/in\""),
-    param::secret("secret", SECRET_MAX, "What messages are signed with."),
+    )
+    .or_reference(),
+    param::secret("url", SECRET_MAX, "Where messages are sent.")
+        .example("\"https://hook.example.org/in\"")
+        .or_reference(),
+    param::secret("secret", SECRET_MAX, "What messages are signed with.").or_reference(),
     param::secret(
         "password",
         SECRET_MAX,
         "Of the mail account, the receiver or the proxy.",
-    ),
-    param::secret("headers", SECRET_MAX, "Further headers, one a line."),
+    )
+    .or_reference(),
+    param::secret("headers", SECRET_MAX, "Further headers, one a line.").or_reference(),
     param::text("username", 4_096, "Of the mail account or the receiver."),
     param::text(
         "tls_pin",
@@ -216,7 +223,11 @@ pub fn read(
         }
     }
     input.finish(READ_ONLY)?;
-    Ok(Valid { fields: f, secrets })
+    Ok(Valid {
+        fields: f,
+        secrets,
+        refs: Refs::default(),
+    })
 }
 
 fn set<T>(slot: &mut T, value: Option<T>) {

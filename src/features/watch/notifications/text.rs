@@ -317,12 +317,22 @@ fn evidence(lang: Lang, f: &Facts) -> Vec<String> {
     } else {
         f.evidence.as_slice()
     };
-    let mut out: Vec<_> = given.iter().take(EVIDENCE_MAX).map(|e| one_line(e, LINE_MAX)).collect();
-    out.retain(|e| !e.is_empty());
-    if given.len() > EVIDENCE_MAX {
-        out.push(counted(lang, "msg.more", (given.len() - EVIDENCE_MAX) as i64, &[]));
+    let short = |lines: &[String]| -> Vec<String> {
+        let lines = lines.iter().map(|e| one_line(e, LINE_MAX));
+        lines.filter(|e| !e.is_empty()).collect()
+    };
+    if given.len() <= EVIDENCE_MAX {
+        return short(given);
     }
-    out
+    let more = counted(lang, "msg.more", (given.len() - EVIDENCE_MAX) as i64, &[]);
+    match f.target.0.as_str() {
+        // How it is, and its last words: those in between are on the page.
+        "container" => {
+            let (first, last) = (&given[..1], &given[given.len() - (EVIDENCE_MAX - 1)..]);
+            [short(first), vec![more], short(last)].concat()
+        }
+        _ => [short(&given[..EVIDENCE_MAX]), vec![more]].concat(),
+    }
 }
 
 fn link(f: &Facts, public_url: &str) -> Option<String> {
@@ -333,6 +343,7 @@ fn link(f: &Facts, public_url: &str) -> Option<String> {
         ("domain", _) if f.kind != "domain.deleted" => format!("/domains/{id}"),
         ("notification", _) => format!("/notifications/{id}"),
         ("task", _) => format!("/tasks/{id}"),
+        ("container", _) => format!("/containers/{id}"),
         _ if f.alert > 0 => "/alerts".into(),
         _ => String::from("/"),
     };

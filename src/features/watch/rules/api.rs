@@ -2,7 +2,7 @@
 
 use super::builtin::LEVELS;
 use super::model;
-use super::watches::{DISK_TREND, Watches};
+use super::watches::{DISK_TREND, LOG, Watches};
 use super::{Rule, queries, say};
 use crate::access::Allowed;
 use crate::access::right::{AlertRules, Edit, Read, may};
@@ -100,6 +100,12 @@ described! {
         /// Of servers: the tags, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         tags: Option<Vec<String>>,
+        /// Names with `*`, `project:NAME`, `exit:CODE`, each with `-` before it to leave it out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        containers: Option<String>,
+        /// Words in a log that are counted.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<String>,
         /// Of domains: the groups, where the scope is nothing else.
         #[serde(skip_serializing_if = "Option::is_none")]
         groups: Option<Vec<i64>>,
@@ -139,13 +145,15 @@ fn view(rule: &Rule, around: &Around) -> View {
         created_at: (rule.revision > 0).then(|| rfc3339(rule.created_at)),
         updated_at: (rule.revision > 0).then(|| rfc3339(rule.updated_at)),
         scope: f.scope.said().cloned(),
-        tags: (about == About::Server).then(|| f.scope.tags().unwrap_or_default()),
+        tags: matches!(about, About::Server | About::Container).then(|| f.scope.tags().unwrap_or_default()),
         groups: (about == About::Domain).then(|| f.scope.groups().unwrap_or_default()),
+        containers: (about == About::Container).then_some(f.containers),
+        words: series.filter(|s| s.name == LOG).map(|_| f.words),
         unit: series.map(|s| s.unit.name()),
         direction: series.map(|_| if f.limit.below { "below" } else { "above" }),
         threshold: series.map(|_| f.limit.threshold),
-        clear: series.map(|_| f.limit.clear),
-        for_s: series.filter(|s| s.key != DISK_TREND).map(|_| f.limit.for_s),
+        clear: series.filter(|s| s.name != LOG).map(|_| f.limit.clear),
+        for_s: series.filter(|s| s.name != DISK_TREND).map(|_| f.limit.for_s),
         mount: series.filter(|s| s.is_of_disks()).map(|_| f.limit.mount),
     }
 }

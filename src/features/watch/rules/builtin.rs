@@ -55,6 +55,10 @@ pub struct Fields {
     pub level: &'static str,
     /// Only about these. A deleted group matches nothing.
     pub scope: Scope,
+    /// Only containers by these rules ([`Chosen`](crate::features::workloads::containers::Chosen)); empty: all.
+    pub containers: String,
+    /// For a log: the words that are counted.
+    pub words: String,
     /// Unused for events.
     pub limit: Limit,
 }
@@ -67,6 +71,8 @@ impl Fields {
             enabled: true,
             level: "WARNING",
             scope: Scope::default(),
+            containers: String::new(),
+            words: String::new(),
             limit,
         }
     }
@@ -164,7 +170,7 @@ impl Builtin {
         let (watches, limit) = match self.what {
             What::Event(event) => (Watches::Event(event), limit(0.0, 0.0, 0, false)),
             What::Figure(key, threshold, clear, for_s) => {
-                let series = SERIES.iter().find(|s| s.key == key).unwrap_or(&SERIES[0]);
+                let series = SERIES.iter().find(|s| s.name == key).unwrap_or(&SERIES[0]);
                 let below = series.below == Some(true);
                 (Watches::Series(series), limit(threshold, clear, for_s, below))
             }
@@ -180,6 +186,6 @@ impl Watches {
     /// Every name, measured values first.
     pub fn names() -> Vec<&'static str> {
         let events = Builtin::all().into_iter().filter_map(|b| Some(b.event()?.name));
-        SERIES.iter().map(|s| s.key).chain(events).collect()
+        SERIES.iter().map(|s| s.name).chain(events).collect()
     }
 }

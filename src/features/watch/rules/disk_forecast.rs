@@ -117,6 +117,7 @@ fn transitions_on(app: &App, store: &Store, in_force: &[InForce], server: Id<Ser
                     values: disk.values(),
                     disk: None,
                     why: Some(disk.words(trend, capacity(app, server, disk.mount)?)),
+                    lines: Vec::new(),
                 });
             }
         }
@@ -189,6 +190,7 @@ fn over(rule: &InForce, fires: &Firing, disk: Option<&Filling>) -> Transition {
         values: disk.map_or_else(Vec::new, Filling::values),
         disk: None,
         why: Some(why),
+        lines: Vec::new(),
     }
 }
 

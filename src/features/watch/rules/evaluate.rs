@@ -30,6 +30,8 @@ pub struct Transition {
     pub disk: Option<Disk>,
     /// Explanation, if the values alone do not give it.
     pub why: Option<String>,
+    /// Lines of a log that it is about.
+    pub lines: Vec<String>,
 }
 
 impl Transition {
@@ -344,6 +346,7 @@ impl InForce {
             values: s.values.clone(),
             disk: s.disk.clone(),
             why,
+            lines: Vec::new(),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Alerts of rules on measurements, and events of rules. `metric.cleared` names the rule that ended an alert.
 
-use crate::access::right::{AlertRules, Read, Servers, may};
+use crate::access::right::{AlertRules, Containers, Read, Servers, may};
 use crate::kinds::{AlertKind, EventKind};
+
+const fn of_container(name: &'static str) -> EventKind {
+    EventKind::alert(name, may(Read, Containers), AlertKind::NEW)
+}
 
 /// Event kinds of rules.
 pub const KINDS: &[EventKind] = &[
@@ -30,6 +34,14 @@ pub const KINDS: &[EventKind] = &[
     EventKind::alert("metric.disk_io", may(Read, Servers), AlertKind { ..AlertKind::NEW }),
     EventKind::alert("metric.poll", may(Read, Servers), AlertKind { ..AlertKind::NEW }),
     EventKind::alert("metric.uptime", may(Read, Servers), AlertKind { ..AlertKind::NEW }),
+    of_container("metric.container_cpu"),
+    of_container("metric.container_mem"),
+    of_container("metric.container_net"),
+    of_container("metric.container_io"),
+    of_container("metric.container_pids"),
+    of_container("metric.container_ends"),
+    of_container("metric.container_unhealthy"),
+    of_container("metric.container_log"),
     EventKind::streamed("metric.cleared", may(Read, Servers)),
     EventKind::streamed("rule.changed", may(Read, AlertRules)),
 ];

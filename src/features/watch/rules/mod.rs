@@ -16,6 +16,7 @@ mod evaluate;
 mod observer;
 mod trend;
 mod disk_forecast;
+mod log_words;
 mod api;
 mod pages;
 
@@ -29,6 +30,7 @@ use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
 use crate::events::outbox::{self, Event};
 use crate::feature::{Feature, Observes};
+use crate::features::workloads::containers::{self, CONTAINERS};
 use crate::kinds::{self, About};
 use crate::lang::Lang;
 use crate::lang::format::bytes;
@@ -40,7 +42,7 @@ use evaluate::{InForce, Transition};
 use model::Valid;
 use std::collections::HashSet;
 use std::sync::Arc;
-use watches::{DISK_TREND, Unit, Watches};
+use watches::{DISK_TREND, LOG, Unit, Watches};
 
 pub use settings::{ALERTS_CALM_MIN, ALERTS_FLAP_COUNT, ALERTS_FLAP_WINDOW_MIN};
 
@@ -50,6 +52,7 @@ pub const FEATURE: Feature = Feature {
     routes: api::ROUTES,
     pages: pages::ROUTES,
     periodic: PERIODIC,
+    services: log_words::SERVICES,
     observers: &[Observes(observer::start)],
     react: Some(react),
     settings: settings::SETTINGS,
@@ -87,9 +90,14 @@ impl Rule {
         self.builtin.is_some() && is_load
     }
 
-    /// Is it evaluated with each observation? Trends are evaluated periodically.
+    /// Is it evaluated with each observation? Trends and logs are evaluated apart.
     pub fn is_of_observations(&self) -> bool {
-        matches!(self.fields.watches, Watches::Series(series) if series.key != DISK_TREND)
+        matches!(self.fields.watches, Watches::Series(series) if series.is_observed())
+    }
+
+    /// Does it count lines of logs?
+    fn is_of_logs(&self) -> bool {
+        self.fields.watches.name() == LOG
     }
 
     /// Does it watch the forecast of full disks?
@@ -257,10 +265,13 @@ pub fn level(
 
 /// Is the target within a rule's scope?
 fn concerns(app: &App, conn: &Conn, f: &Fields, target: (&str, i64)) -> Result<bool> {
-    if f.watches.about() == About::Other || f.scope.is_everything() {
+    if f.watches.about() == About::Other {
         return Ok(true);
     }
-    f.scope.covers(app, conn, &kinds::related(conn, target)?)
+    if target.0 == CONTAINERS.name && !containers::is_chosen(conn, target.1, &f.containers)? {
+        return Ok(false);
+    }
+    Ok(f.scope.is_everything() || f.scope.covers(app, conn, &kinds::related(conn, target)?)?)
 }
 
 // ---- figures ---------------------------------------------------------------------------------------------------------
@@ -271,8 +282,8 @@ pub fn in_force(app: &App, conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> 
     let narrowed = |rule: Rule| {
         let only = subjects(app, conn, kind, &rule.fields)?;
         Ok(InForce {
-            rule: Arc::new(rule),
             only,
+            rule: Arc::new(rule),
         })
     };
     all(conn)?.into_iter().filter(is_in_force).map(narrowed).collect()
@@ -281,7 +292,13 @@ pub fn in_force(app: &App, conn: &Conn, kind: &SubjectKind, which: fn(&Rule) -> 
 /// The subjects in a rule's scope; `None`: all.
 fn subjects(app: &App, conn: &Conn, kind: &SubjectKind, f: &Fields) -> Result<Option<HashSet<i64>>> {
     let servers = f.scope.servers(app, conn)?;
-    servers.map(|servers| (kind.on)(conn, &servers)).transpose()
+    let within = servers.map(|servers| (kind.on)(conn, &servers)).transpose()?;
+    if f.containers.is_empty() || kind.name != CONTAINERS.name {
+        return Ok(within);
+    }
+    let mut chosen = containers::chosen(conn, &f.containers)?;
+    chosen.retain(|id| within.as_ref().is_none_or(|within| within.contains(id)));
+    Ok(Some(chosen))
 }
 
 fn kind(app: &App, name: &str) -> Result<&'static SubjectKind> {
@@ -326,10 +343,15 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
         .filter(|t| !t.is_empty())
         .collect::<Vec<_>>()
         .join(" ");
+    let mut evidence = evidence(transition);
+    match transition.subject {
+        (of, id) if of == CONTAINERS.name && transition.fires => evidence.extend(containers::evidence(app, tx, id)?),
+        _ => {}
+    }
     let data = serde_json::json!({
         "kind": kind, "rule": rule.id, "part": part, "name": name, "level": rule.fields.level,
         "title": say::word(Lang::En, &format!("alert.{kind}"), &[("name", &name)]),
-        "evidence": evidence(transition), "disk": transition.disk, "since": transition.began().map(rfc3339),
+        "evidence": evidence, "disk": transition.disk, "since": transition.began().map(rfc3339),
         "for_good": !transition.fires && transition.values.is_empty(), // the rule has changed and not the figure
     });
     let event = if transition.fires { kind } else { CLEARED };
@@ -339,7 +361,7 @@ fn emit(app: &App, tx: &Tx, transition: &Transition, subject: &str) -> Result<()
 /// Evidence: the rule's sentence, the explanation if any, and the last values with their times.
 fn evidence(transition: &Transition) -> Vec<String> {
     let unit = match transition.rule.fields.watches {
-        Watches::Series(series) if series.key != DISK_TREND => series.unit,
+        Watches::Series(series) if series.name != DISK_TREND => series.unit,
         _ => Unit::Percent, // what a trend is judged by
     };
     let line = |(at, value): &(Ms, f64)| {
@@ -350,6 +372,7 @@ fn evidence(transition: &Transition) -> Vec<String> {
     out.extend(transition.why.clone());
     out.extend(transition.disk.as_ref().map(disk_line));
     out.extend(transition.values.iter().map(line));
+    out.extend(transition.lines.iter().cloned());
     out
 }
 
@@ -395,10 +418,43 @@ fn reevaluate(app: &App, tx: &Tx, rule: &Rule, id: Option<i64>) -> Result<()> {
                 values: Vec::new(),
                 disk: None,
                 why: Some(why.into()),
+                lines: Vec::new(),
             });
         }
     }
     write(app, tx, &over)
+}
+
+/// Ends what fires for subjects of a kind that are there no more, such as removed containers.
+fn end_gone(app: &App, kind: &'static SubjectKind) -> Result<()> {
+    let gone = |conn: &Conn| {
+        let firing = queries::firing(conn, kind.name, None, None)?;
+        if firing.is_empty() {
+            return Ok(firing);
+        }
+        let here: HashSet<i64> = (kind.all)(conn)?.into_iter().map(|(id, _)| id).collect();
+        Ok(firing.into_iter().filter(|f| !here.contains(&f.subject.1)).collect())
+    };
+    if app.db.read(gone)?.is_empty() {
+        return Ok(());
+    }
+    app.db.write(|tx| {
+        for firing in gone(tx)? {
+            let rule = get(tx, firing.rule)?;
+            let over = Transition {
+                rule: Arc::new(rule),
+                subject: firing.subject,
+                part: firing.part,
+                fires: false,
+                values: Vec::new(),
+                disk: None,
+                why: Some("it is there no more".into()),
+                lines: Vec::new(),
+            };
+            write(app, tx, &[over])?;
+        }
+        Ok(())
+    })
 }
 
 const PERIODIC: &[Periodic] = &[

@@ -1,13 +1,15 @@
 //! Validation of a user's rule.
 
 use super::builtin::{Fields, LEVELS, Limit};
-use super::watches::{DISK_TREND, Series, Watches};
+use super::watches::{DISK_TREND, LOG, Series, Watches};
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
 use crate::base::text;
 use crate::features::fleet::scope::{self, SCOPE};
+use crate::features::workloads::containers;
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::journal::Words;
 use crate::kinds::About;
 use crate::lang::{Lang, words};
 
@@ -37,6 +39,16 @@ pub const PARAMS: &[Param] = &[
         "groups",
         64,
         "Of domains, short for a scope: only those of these groups.",
+    ),
+    param::text(
+        "containers",
+        1_000,
+        "Only these containers: names with `*`, `project:NAME`, `exit:CODE`, each with `-` before it to leave it out; empty: all.",
+    ),
+    param::text(
+        "words",
+        500,
+        "Of `container_log`: what is counted, with AND, OR, NOT, `\"several words\"` and `*`.",
     ),
     param::text("mount", 4_096, "Only this file system; empty: any."),
     param::choice(
@@ -120,7 +132,9 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
     set(&mut f.level, i.choice("level"));
     let about = f.watches.about();
     if about != About::Other {
-        let tags = (about == About::Server).then(|| i.list("tags")).flatten();
+        let tags = matches!(about, About::Server | About::Container)
+            .then(|| i.list("tags"))
+            .flatten();
         let groups = (about == About::Domain)
             .then(|| i.links::<id::Group>("groups"))
             .flatten();
@@ -131,7 +145,18 @@ pub fn read(mut input: Input, base: Fields, builtin: bool) -> Result<Valid> {
         let say = "What this rule is about stands on no server and is in no group.";
         i.wrong("scope", "not_narrowed", say);
     }
+    if about == About::Container {
+        let parsed = |text: &str| containers::Chosen::parse(text).map(|_| text.trim().to_string());
+        set(&mut f.containers, i.parse("containers", "bad_choice", parsed));
+    }
     if let Watches::Series(series) = f.watches {
+        if series.name == LOG {
+            let parsed = |text: &str| Words::parse(text).map(|_| text.trim().to_string());
+            set(&mut f.words, i.parse("words", "bad_text", parsed));
+            if f.words.is_empty() && !i.has_error("words") {
+                i.wrong("words", "required", "Say which words in a log are counted.");
+            }
+        }
         read_limit(i, series, &mut f.limit, is_new);
     }
     input.finish(READ_ONLY)?;
@@ -152,14 +177,24 @@ fn read_limit(i: &mut Input, series: &Series, limit: &mut Limit, is_new: bool) {
         i.choice_of("direction", words).map(|way| way == "below"),
     );
     let threshold = i.decimal_within("threshold", series.unit.bounds());
-    let clear = i.decimal_within("clear", series.unit.bounds());
+    let clear = match series.name {
+        LOG => Some(0.0), // over when no such line is left in the time
+        _ => i.decimal_within("clear", series.unit.bounds()),
+    };
     if is_new && threshold.is_some() && clear.is_none() {
         limit.clear = f64::NAN; // not the built-in rule's, whose threshold this is not
     }
     set(&mut limit.threshold, threshold);
     set(&mut limit.clear, clear);
-    if series.key != DISK_TREND {
-        set(&mut limit.for_s, i.number("for_s"));
+    match series.name {
+        DISK_TREND => {}
+        LOG => {
+            set(&mut limit.for_s, i.number("for_s"));
+            if !(10..=3_600).contains(&limit.for_s) && !i.has_error("for_s") {
+                i.wrong("for_s", "bad_window", "Lines are counted in 10 s to an hour.");
+            }
+        }
+        _ => set(&mut limit.for_s, i.number("for_s")),
     }
     if limit.threshold.is_nan() && !i.has_error("threshold") {
         i.wrong("threshold", "required", "Say from where on it is bad.");
@@ -215,13 +250,13 @@ mod tests {
             let f = builtin.fields();
             assert!(LEVELS.contains(&f.level));
             if let Watches::Series(s) = f.watches {
-                assert!(s.unit.bounds().contains(&f.limit.threshold), "{}", s.key);
+                assert!(s.unit.bounds().contains(&f.limit.threshold), "{}", s.name);
                 assert!(
                     f.limit.is_fine(f.limit.clear) && !f.limit.is_bad(f.limit.clear),
                     "{}",
-                    s.key
+                    s.name
                 );
-                assert_eq!(f.limit.below, s.below == Some(true), "{}", s.key);
+                assert_eq!(f.limit.below, s.below == Some(true), "{}", s.name);
             }
             // Sending its own fields back changes nothing.
             read(input(json!({ "level": f.level })), f, true).unwrap();

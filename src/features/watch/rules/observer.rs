@@ -1,7 +1,7 @@
 //! The evaluator of a kind of subjects, kept in step with rules and tags that any process may change.
 
 use super::evaluate::{Evaluator, Transition};
-use super::{Rule, SCOPES_EVERY_S, in_force, queries, write};
+use super::{Rule, SCOPES_EVERY_S, end_gone, in_force, queries, write};
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, SECOND};
 use crate::base::error::Result;
@@ -41,9 +41,12 @@ struct Watch {
     inner: Mutex<Inner>,
 }
 
+/// Of rules, of subjects, and the round of live scopes.
+type Fingerprint = ([i64; 3], (i64, i64), Option<i64>);
+
 struct Inner {
     /// Fingerprint of rules and subjects, and the round of live scopes.
-    rules: Option<([i64; 3], (i64, i64), Option<i64>)>,
+    rules: Option<Fingerprint>,
     /// Does a scope ask for what changes by itself?
     is_live: bool,
     evaluator: Evaluator,
@@ -67,6 +70,7 @@ impl Watch {
         let (now, count) = (clock::mono(), self.app.wakes.events.count());
         if inner.refreshed.0 != count || now.saturating_duration_since(inner.refreshed.1) >= REFRESH_EVERY {
             inner.refreshed = (count, now);
+            logged("what is gone could not be ended", end_gone(&self.app, self.kind));
             logged("rules could not be read again", self.refresh(inner));
         }
         let mut transitions = Vec::new();

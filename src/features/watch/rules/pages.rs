@@ -3,7 +3,7 @@
 use super::api::{self, Around};
 use super::builtin::{Builtin, Fields};
 use super::model;
-use super::watches::{SERIES, Series, Unit, Watches};
+use super::watches::{LOG, SERIES, Series, Unit, Watches};
 use super::{Rule, say};
 use crate::access::right::{AlertRules, Edit, Read, may};
 use crate::base::error::{Error, Kind, Result};
@@ -74,9 +74,9 @@ fn choices(lang: Lang) -> Vec<Choice> {
     // Usage and forecast of disks are named by the kinds of their alerts.
     let word = |s: &Series| match s.is_of_disks() {
         true => format!("kind.{}", s.kind),
-        false => format!("rule.what.{}", s.key),
+        false => format!("rule.what.{}", s.name),
     };
-    let series = SERIES.iter().map(|s| (s.key, word(s)));
+    let series = SERIES.iter().map(|s| (s.name, word(s)));
     let events = Builtin::all()
         .into_iter()
         .filter_map(Builtin::event)
@@ -130,6 +130,7 @@ struct Form {
     of_disks: bool,
     both_ways: bool,
     has_time: bool,
+    of_log: bool,
     groups: Vec<GroupChoice>,
     /// Is its scope no more than tags or groups?
     is_short: bool,
@@ -158,12 +159,14 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
         about: match about {
             About::Server => "server",
             About::Domain => "domain",
+            About::Container => "container",
             About::Other => "other",
         },
         unit: "",
         of_disks: false,
         both_ways: false,
         has_time: false,
+        of_log: false,
         groups: (groups.into_iter())
             .map(|g| GroupChoice {
                 id: g.id.get(),
@@ -179,9 +182,11 @@ fn form_of(ctx: &Ctx, rule: Option<&Rule>, f: &Fields) -> Result<Form> {
         form.of_disks = series.is_of_disks();
         form.both_ways = series.below.is_none();
         form.has_time = series.unit != Unit::Hours;
+        form.of_log = series.name == LOG;
     }
     let stored = json!({
-        "name": f.name, "enabled": f.enabled, "level": f.level, "tags": f.scope.tags().unwrap_or_default().join(", "), "scope": f.scope.form_text(), "mount": f.limit.mount,
+        "name": f.name, "enabled": f.enabled, "level": f.level, "tags": f.scope.tags().unwrap_or_default().join(", "),
+        "scope": f.scope.form_text(), "containers": f.containers, "words": f.words, "mount": f.limit.mount,
         "direction": if f.limit.below { "below" } else { "above" }, "threshold": digits(f.limit.threshold),
         "clear": digits(f.limit.clear), "for_s": f.limit.for_s.to_string(),
     });
@@ -240,7 +245,7 @@ fn input(pairs: &[(String, String)], about: About) -> Input {
     if let Some(threshold) = object
         .get("threshold")
         .cloned()
-        .filter(|_| !object.contains_key("clear"))
+        .filter(|_| !object.contains_key("clear") && !object.contains_key("words"))
     {
         object.insert("clear".into(), threshold);
     }

@@ -11,7 +11,7 @@ use crate::features::fleet::scope::Scope;
 use rusqlite::{OptionalExtension, Row, params};
 
 const COLUMNS: &str = "id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s, revision,
-    created_at, updated_at";
+    created_at, updated_at, containers, words";
 
 /// `None`: it watches something that this version does not know.
 fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
@@ -29,6 +29,8 @@ fn read(r: &Row) -> rusqlite::Result<Option<Rule>> {
             enabled: r.get(3)?,
             level: LEVELS.into_iter().find(|l| *l == level).unwrap_or("WARNING"),
             scope: Scope::stored(r.get_ref(5)?.as_str()?),
+            containers: r.get(14)?,
+            words: r.get(15)?,
             limit: Limit {
                 mount: r.get(6)?,
                 below: r.get(7)?,
@@ -72,10 +74,10 @@ pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<
     let limit = &f.limit;
     conn.execute(
         "INSERT INTO alert_rules (id, name, watches, enabled, level, scope, mount, below, threshold, clear, for_s,
-           created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)
+           created_at, updated_at, containers, words)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)
          ON CONFLICT (id) DO UPDATE SET name = ?2, enabled = ?4, level = ?5, scope = ?6, mount = ?7, below = ?8,
-           threshold = ?9, clear = ?10, for_s = ?11, updated_at = ?12, revision = revision + 1",
+           threshold = ?9, clear = ?10, for_s = ?11, updated_at = ?12, containers = ?13, words = ?14, revision = revision + 1",
         params![
             id.map(Id::get),
             f.name,
@@ -88,7 +90,9 @@ pub fn put(conn: &Conn, id: Option<Id<id::Rule>>, f: &Fields, at: Ms) -> Result<
             limit.threshold,
             limit.clear,
             limit.for_s,
-            at
+            at,
+            f.containers,
+            f.words
         ],
     )
     .map_err(on_unique_violation(&f.name))?;

@@ -62,7 +62,7 @@ pub fn each<'a>(rule: &Rule, seen: &'a Observation, mut give: impl FnMut(Reading
     let Watches::Series(series) = rule.fields.watches else {
         return;
     };
-    if series.key == DISK {
+    if series.name == DISK {
         let mount = &rule.fields.limit.mount;
         let key = seen.kind.place(if mount.is_empty() { DISK } else { MOUNT });
         let wanted = |v: &&Value| Some(v.key) == key && (mount.is_empty() || *mount == *v.part);
@@ -111,11 +111,16 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::features::fleet::metrics::{Polled, SERVERS, Sample, observe};
+    use crate::features::workloads::containers::CONTAINERS;
 
     #[test]
     fn every_series_that_a_rule_may_watch_is_measured() {
-        for series in SERIES.iter().filter(|s| s.key != super::super::watches::DISK_TREND) {
-            assert!(SERVERS.place(series.key).is_some(), "{}", series.key);
+        for series in SERIES.iter().filter(|s| s.is_observed()) {
+            let kind = match series.subject {
+                "server" => &SERVERS,
+                _ => &CONTAINERS,
+            };
+            assert!(kind.place(series.key).is_some(), "{}", series.name);
         }
         let sample = Sample {
             load5: Some(6.0),
@@ -124,7 +129,7 @@ mod tests {
             ..Sample::default()
         };
         let value = |sample: &Sample, key: &str| {
-            let series = SERIES.iter().find(|s| s.key == key).unwrap();
+            let series = SERIES.iter().find(|s| s.name == key).unwrap();
             let poll = Polled {
                 server: Id::new(1),
                 at_ms: 0,

@@ -1,14 +1,18 @@
 //! A rule as one sentence, in each language; evidence is always English.
 
 use super::Rule;
-use super::watches::{BUSY, DISK_TREND, Series, Unit, Watches};
+use super::watches::{BUSY, DISK_TREND, LOG, Series, Unit, Watches};
 use crate::base::clock::{HOUR, MINUTE, Ms, SECOND};
-use crate::lang::format::{duration, rate};
+use crate::lang::format::{bytes, duration, rate};
 use crate::lang::{Lang, words};
 
 /// Id of a text with its values.
 pub fn word(lang: Lang, id: &str, values: &[(&str, &str)]) -> String {
     words::filled(words::word(lang, id, None).unwrap_or(id), values)
+}
+
+fn word_of(lang: Lang, id: &str, n: i64, values: &[(&str, &str)]) -> String {
+    words::filled(words::word(lang, id, Some(n)).unwrap_or(id), values)
 }
 
 /// Display name of a rule.
@@ -29,12 +33,16 @@ pub fn value(lang: Lang, unit: Unit, value: f64) -> String {
         Unit::BytesPerSecond => rate(lang, value),
         Unit::Minutes => duration(lang, (value * MINUTE as f64) as Ms),
         Unit::Hours => duration(lang, (value * HOUR as f64) as Ms),
+        Unit::CorePercent => format!("{}\u{a0}%", digits()),
+        Unit::Bytes => bytes(lang, value),
+        Unit::Count => digits(),
+        Unit::Lines => word_of(lang, "rule.lines", value as i64, &[("n", &digits())]),
     }
 }
 
 fn what(lang: Lang, series: &Series, mount: &str) -> String {
     match mount {
-        "" => word(lang, &format!("rule.what.{}", series.key), &[]),
+        "" => word(lang, &format!("rule.what.{}", series.name), &[]),
         mount => word(lang, "rule.what.disk_at", &[("mount", mount)]),
     }
 }
@@ -46,8 +54,9 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
         Watches::Event(event) => word(lang, &format!("kind.{}", event.name), &[]),
         Watches::Series(series) => {
             let limit = &f.limit;
-            let id = match (series.key, limit.below, limit.for_s) {
+            let id = match (series.name, limit.below, limit.for_s) {
                 (DISK_TREND, ..) => "rule.trend",
+                (LOG, ..) => "rule.log",
                 (_, false, 0) => "rule.above",
                 (_, false, _) => "rule.above_for",
                 (_, true, 0) => "rule.below",
@@ -58,6 +67,7 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
                 ("bad", &value(lang, series.unit, limit.threshold)),
                 ("fine", &value(lang, series.unit, limit.clear)),
                 ("span", &duration(lang, limit.for_s * SECOND)),
+                ("words", &*f.words),
             ];
             word(lang, id, &values)
         }
@@ -65,6 +75,10 @@ pub fn sentence(lang: Lang, rule: &Rule, group: impl Fn(i64) -> Option<String>) 
     if rule.asks_for_busy() {
         let busy = value(lang, Unit::Percent, BUSY);
         say = word(lang, "rule.while_busy", &[("say", &say), ("busy", &busy)]);
+    }
+    if !f.containers.is_empty() {
+        let values = [("say", &*say), ("which", &*f.containers)];
+        say = word(lang, "rule.only_containers", &values);
     }
     if !f.scope.is_everything() {
         let gone = || word(lang, "rule.group_gone", &[]);

@@ -19,6 +19,14 @@ pub enum Unit {
     Minutes,
     /// Hours.
     Hours,
+    /// Percent of one processor: 200 are two busy ones.
+    CorePercent,
+    /// Bytes.
+    Bytes,
+    /// A number of things.
+    Count,
+    /// Lines of a log within the rule's time.
+    Lines,
 }
 
 impl Unit {
@@ -31,6 +39,10 @@ impl Unit {
             Unit::BytesPerSecond => 0.0..=1e12,
             Unit::Minutes => 0.0..=1e6,
             Unit::Hours => 1.0..=720.0,
+            Unit::CorePercent => 0.0..=100_000.0,
+            Unit::Bytes => 0.0..=1e12,
+            Unit::Count => 0.0..=1e6,
+            Unit::Lines => 0.0..=10_000.0,
         }
     }
 
@@ -43,6 +55,10 @@ impl Unit {
             "bytes_per_second",
             "minutes",
             "hours",
+            "core_percent",
+            "bytes",
+            "count",
+            "lines",
         ][self as usize]
     }
 
@@ -62,6 +78,9 @@ pub const DISK: &str = "disk";
 /// Name of the forecast: hours until a disk is full. Evaluated periodically, not at every poll.
 pub const DISK_TREND: &str = "disk_trend";
 
+/// Name of lines with the rule's words in a container's log. Counted as they are stored, not at every observation.
+pub const LOG: &str = "container_log";
+
 /// CPU percentage (in use or waiting for disks) from which a load average is attributed to this machine, with [`IDLE`]
 /// as the lower bound. A container without lxcfs shows the load of its host with its own cores and CPU.
 pub const BUSY: f64 = 50.0;
@@ -74,7 +93,9 @@ pub const IDLE: f64 = 25.0;
 pub struct Series {
     /// Kind of subjects.
     pub subject: &'static str,
-    /// Name in a rule; the key of the series, except for disks.
+    /// Name in a rule.
+    pub name: &'static str,
+    /// Key of the observed value, except for disks.
     pub key: &'static str,
     /// Kind of its alerts.
     pub kind: &'static str,
@@ -85,34 +106,50 @@ pub struct Series {
 }
 
 macro_rules! series {
-    ($($key:literal $kind:literal $unit:ident $below:expr;)*) => {
-        &[$(Series { subject: "server", key: $key, kind: $kind, unit: Unit::$unit, below: $below }),*]
+    ($($subject:literal $name:literal $key:literal $kind:literal $unit:ident $below:expr;)*) => {
+        &[$(Series { subject: $subject, name: $name, key: $key, kind: $kind, unit: Unit::$unit, below: $below }),*]
     };
 }
 
 /// All measured values.
 pub const SERIES: &[Series] = series! {
-    "disk"       "metric.disk"       Percent        Some(false);
-    "disk_trend" "metric.disk_trend" Hours          Some(true);
-    "mem"        "metric.mem"        Percent        Some(false);
-    "swap"       "metric.swap"       Percent        Some(false);
-    "cpu"        "metric.cpu"        Percent        None;
-    "iowait"     "metric.iowait"     Percent        Some(false);
-    "load1"      "metric.load"       PerCore        Some(false);
-    "load5"      "metric.load"       PerCore        Some(false);
-    "load15"     "metric.load"       PerCore        Some(false);
-    "net_rx"     "metric.net"        BytesPerSecond None;
-    "net_tx"     "metric.net"        BytesPerSecond None;
-    "disk_read"  "metric.disk_io"    BytesPerSecond None;
-    "disk_write" "metric.disk_io"    BytesPerSecond None;
-    "poll"       "metric.poll"       Milliseconds   Some(false);
-    "uptime"     "metric.uptime"     Minutes        Some(true);
+    "server" "disk"       "disk"       "metric.disk"       Percent        Some(false);
+    "server" "disk_trend" "disk_trend" "metric.disk_trend" Hours          Some(true);
+    "server" "mem"        "mem"        "metric.mem"        Percent        Some(false);
+    "server" "swap"       "swap"       "metric.swap"       Percent        Some(false);
+    "server" "cpu"        "cpu"        "metric.cpu"        Percent        None;
+    "server" "iowait"     "iowait"     "metric.iowait"     Percent        Some(false);
+    "server" "load1"      "load1"      "metric.load"       PerCore        Some(false);
+    "server" "load5"      "load5"      "metric.load"       PerCore        Some(false);
+    "server" "load15"     "load15"     "metric.load"       PerCore        Some(false);
+    "server" "net_rx"     "net_rx"     "metric.net"        BytesPerSecond None;
+    "server" "net_tx"     "net_tx"     "metric.net"        BytesPerSecond None;
+    "server" "disk_read"  "disk_read"  "metric.disk_io"    BytesPerSecond None;
+    "server" "disk_write" "disk_write" "metric.disk_io"    BytesPerSecond None;
+    "server" "poll"       "poll"       "metric.poll"       Milliseconds   Some(false);
+    "server" "uptime"     "uptime"     "metric.uptime"     Minutes        Some(true);
+    "container" "container_cpu"       "cpu"       "metric.container_cpu"       CorePercent    None;
+    "container" "container_mem"       "mem"       "metric.container_mem"       Percent        Some(false);
+    "container" "container_mem_used"  "mem_used"  "metric.container_mem"       Bytes          None;
+    "container" "container_net_rx"    "net_rx"    "metric.container_net"       BytesPerSecond None;
+    "container" "container_net_tx"    "net_tx"    "metric.container_net"       BytesPerSecond None;
+    "container" "container_blk_read"  "blk_read"  "metric.container_io"        BytesPerSecond None;
+    "container" "container_blk_write" "blk_write" "metric.container_io"        BytesPerSecond None;
+    "container" "container_pids"      "pids"      "metric.container_pids"      Count          None;
+    "container" "container_ends"      "ends"      "metric.container_ends"      Count          Some(false);
+    "container" "container_unhealthy" "unhealthy" "metric.container_unhealthy" Minutes        Some(false);
+    "container" "container_log"       "log"       "metric.container_log"       Lines          Some(false);
 };
 
 impl Series {
     /// Is there one for each disk?
     pub fn is_of_disks(&self) -> bool {
-        [DISK, DISK_TREND].contains(&self.key)
+        [DISK, DISK_TREND].contains(&self.name)
+    }
+
+    /// Is it measured at every observation?
+    pub fn is_observed(&self) -> bool {
+        ![DISK_TREND, LOG].contains(&self.name)
     }
 }
 
@@ -130,7 +167,7 @@ impl Watches {
     pub fn name(self) -> &'static str {
         match self {
             Watches::Event(e) => e.name,
-            Watches::Series(s) => s.key,
+            Watches::Series(s) => s.name,
         }
     }
 
@@ -146,6 +183,7 @@ impl Watches {
     pub fn about(self) -> About {
         match self {
             Watches::Event(e) => builtin_of(e).map_or(About::Other, |rule| rule.about),
+            Watches::Series(s) if s.subject == "container" => About::Container,
             Watches::Series(_) => About::Server,
         }
     }
@@ -153,7 +191,7 @@ impl Watches {
     /// Parses a name.
     pub fn parse(name: &str) -> Option<Watches> {
         let event = || kinds::find(name).filter(|kind| builtin_of(kind).is_some());
-        let series = SERIES.iter().find(|s| s.key == name).map(Watches::Series);
+        let series = SERIES.iter().find(|s| s.name == name).map(Watches::Series);
         series.or_else(|| event().map(Watches::Event))
     }
 }

@@ -4,7 +4,7 @@ use super::logs::{self, Answer, Live, ServerRef};
 use super::observed::CONTAINERS;
 use super::queries::{self, Container, EngineRow};
 use super::stats::Usage;
-use super::tasks;
+use super::{acts, tasks};
 use crate::access::right::{Containers, Deploy, Read, may};
 use crate::audit;
 use crate::base::clock::{self, Ms, SECOND, rfc3339};
@@ -12,13 +12,13 @@ use crate::base::error::{Error, Field, Result};
 use crate::base::id::{Id, Task};
 use crate::base::shape::{Described, described};
 use crate::features::fleet::metrics;
+use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
-use crate::http::request::Method::{Get, Post};
+use crate::http::request::Method::{Get, Patch, Post};
 use crate::http::route::{Answer as Declared, Ctx, LIMIT, OFFSET, Route, route};
 use crate::series::window::PERIODS;
 use crate::series::{Series, Store, Window};
-use crate::task::{NewTask, queue};
 use std::collections::HashMap;
 
 /// Routes of the JSON API.
@@ -33,6 +33,14 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/containers/{server_id}/{name}", may(Read, Containers), show)
         .gives::<View>()
         .live(),
+    route(
+        Patch,
+        "/api/containers/{server_id}/{name}",
+        may(Deploy, Containers),
+        change,
+    )
+    .takes(CHANGE)
+    .gives::<View>(),
     route(
         Get,
         "/api/containers/{server_id}/{name}/stats",
@@ -77,7 +85,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/start",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::START),
+        |ctx| act(ctx, acts::START),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -85,7 +93,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/stop",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::STOP),
+        |ctx| act(ctx, acts::STOP),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -93,7 +101,7 @@ pub const ROUTES: &[Route] = &[
         Post,
         "/api/containers/{server_id}/{name}/restart",
         may(Deploy, Containers),
-        |ctx| act(ctx, tasks::RESTART),
+        |ctx| act(ctx, acts::RESTART),
     )
     .takes(tasks::ACT)
     .starts_task(),
@@ -108,6 +116,9 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/log-search", may(Read, Containers), search)
         .query(logs::SEARCH)
         .gives::<logs::Found>(),
+    route(Get, "/api/log-search/log.txt", may(Read, Containers), search_text)
+        .query(logs::SEARCH)
+        .gives_bytes(TEXT),
     route(Get, "/api/log-search/stream", may(Read, Containers), search_stream)
         .query(logs::SEARCH_LIVE)
         .streams(logs::EVENTS),
@@ -151,6 +162,10 @@ described! {
         oom: bool,
         /// Ends without a person's act.
         restarts: i64,
+        /// Is it restarted when it is unhealthy: `on`, `off`, or as its `label` says?
+        restart_unhealthy: &'a str,
+        /// Does its label say so?
+        restart_label: bool,
         /// What is an alert about it.
         troubles: &'a [String],
         /// When it came into its state.
@@ -235,6 +250,8 @@ fn view<'a>(ctx: &Ctx, c: &'a Container, usage: Option<&Usage>) -> View<'a> {
         exit_code: c.exit_code,
         oom: c.oom,
         restarts: c.restarts,
+        restart_unhealthy: &c.restart_unhealthy,
+        restart_label: c.restart_label,
         troubles: &c.troubles,
         since: rfc3339(c.since),
         created_at: rfc3339(c.created_at),
@@ -372,12 +389,24 @@ fn log_text(ctx: &Ctx) -> Result<Reply> {
     let name = format!("attachment; filename=\"{}.txt\"", c.name);
     let Answer { lines, .. } = logs::asked(ctx, vec![c])?.find(ctx.app)?;
     let mut out = String::new();
-    lines.iter().for_each(|(_, line)| logs::text_line(&mut out, line));
+    lines.iter().for_each(|(_, line)| logs::text_line(&mut out, "", line));
+    Ok(Reply::text(out).header("Content-Disposition", name))
+}
+
+/// Lines of several containers, each after its name.
+fn search_text(ctx: &Ctx) -> Result<Reply> {
+    let asked = logs::asked(ctx, logs::chosen(ctx)?)?;
+    let names: HashMap<i64, String> = asked.of.iter().map(|one| (one.id, one.full_name())).collect();
+    let mut out = String::new();
+    for ((_, id), line) in &asked.find(ctx.app)?.lines {
+        logs::text_line(&mut out, names.get(id).map_or("", String::as_str), line);
+    }
+    let name = "attachment; filename=\"logs.txt\"";
     Ok(Reply::text(out).header("Content-Disposition", name))
 }
 
 fn stream(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(Live::new(ctx, &[container(ctx)?])?)
+    ctx.stream(Live::of_one(ctx, &container(ctx)?)?)
 }
 
 fn search(ctx: &Ctx) -> Result<Reply> {
@@ -387,55 +416,108 @@ fn search(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn search_stream(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(Live::new(ctx, &logs::chosen(ctx)?)?)
+    ctx.stream(Live::new(ctx, logs::Choice::read(ctx)?)?)
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
+    let input = acts::Act::read(ctx.input()?)?;
     let c = container(ctx)?;
     Reply::accepted(start(ctx, kind, &c, &input)?)
 }
 
 /// Enqueues an act on a container.
-pub fn start(ctx: &Ctx, kind: &'static str, c: &Container, input: &tasks::Act) -> Result<Id<Task>> {
+pub fn start(ctx: &Ctx, kind: &'static str, c: &Container, input: &acts::Act) -> Result<Id<Task>> {
     let by = ctx.allowed(Deploy, Containers)?;
-    let name = c.full_name();
-    let input = serde_json::to_value(input).map_err(Error::internal)?;
+    ctx.app.db.write(|tx| acts::enqueue(ctx.app, tx, kind, c, input, by))
+}
+
+/// What people say of a container's restart when it is unhealthy.
+pub const RESTART_UNHEALTHY: [&str; 3] = ["label", "on", "off"];
+
+/// What a change takes.
+pub const CHANGE: &[Param] = &[param::choice(
+    "restart_unhealthy",
+    &RESTART_UNHEALTHY,
+    "Is it restarted when it is unhealthy? `label`: if its label `lamplighter.restart=unhealthy` says so.",
+)
+.required()];
+
+/// Fields of the answer that may be sent back unchanged.
+const READ_ONLY: &[&str] = &[
+    "id",
+    "server_id",
+    "server",
+    "name",
+    "life",
+    "image",
+    "project",
+    "service",
+    "state",
+    "health",
+    "exit_code",
+    "oom",
+    "restarts",
+    "restart_label",
+    "troubles",
+    "since",
+    "created_at",
+    "cpu_percent",
+    "mem_percent",
+    "mem_used",
+    "mem_limit",
+    "pids",
+    "log_lines",
+    "log_bytes",
+];
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let input = ctx.input()?;
+    let c = container(ctx)?;
+    set_restart(ctx, &c, input)?;
+    show(ctx)
+}
+
+/// Stores the option of a container.
+pub fn set_restart(ctx: &Ctx, c: &Container, mut input: Input) -> Result<()> {
+    let by = ctx.allowed(Deploy, Containers)?;
+    let option = input.choice("restart_unhealthy");
+    input.finish(READ_ONLY)?;
+    let Some(option) = option.filter(|option| *option != c.restart_unhealthy) else {
+        return Ok(());
+    };
     ctx.app.db.write(|tx| {
-        let new = NewTask {
-            kind,
-            target: (CONTAINERS.name, c.id, &name),
-            input,
-        };
-        let task = queue::enqueue(tx, &ctx.app.wakes.tasks, &new, by)?;
-        let detail = serde_json::json!({ "task": task, "life": c.life, "image": c.image });
-        audit::append(
-            tx,
-            &ctx.app.vault,
-            by,
-            kind,
-            &format!("container {} {name}", c.id),
-            &detail,
-        )?;
-        Ok(task)
+        queries::set_restart_unhealthy(tx, c.id, option)?;
+        let object = format!("container {} {}", c.id, c.full_name());
+        let detail = serde_json::json!({ "restart_unhealthy": option, "before": c.restart_unhealthy });
+        audit::append(tx, &ctx.app.vault, by, "container.update", &object, &detail)?;
+        Ok(())
     })
 }
 
-/// Restarts each container of a compose project that is not gone.
 fn restart_project(ctx: &Ctx) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
-    let gone = || Error::not_found("project");
+    let input = acts::Act::read(ctx.input()?)?;
+    let server = ServerRef::parse(ctx.arg(0)).ok_or_else(|| Error::not_found("project"))?;
+    let task_ids = restart_all(ctx, server, ctx.arg(1), &input)?;
+    Ok(Reply::json(&Started { task_ids })?.with_status(202))
+}
+
+/// Restarts each container of a compose project that is not gone. Error `NotFound`: there is none.
+pub fn restart_all(ctx: &Ctx, server: ServerRef, project: &str, input: &acts::Act) -> Result<Vec<Id<Task>>> {
     let filter = queries::Filter {
-        server: Some(ServerRef::parse(ctx.arg(0)).ok_or_else(gone)?.0),
-        project: ctx.arg(1),
+        server: Some(server.0),
+        project,
         limit: 500,
         ..Default::default()
     };
     let (all, _) = ctx.app.db.read(|conn| queries::list(conn, &filter))?;
-    if all.is_empty() || ctx.arg(1).is_empty() {
-        return Err(gone());
+    if all.is_empty() || project.is_empty() {
+        return Err(Error::not_found("project"));
     }
-    let started = all.iter().map(|c| start(ctx, tasks::RESTART, c, &input));
-    let task_ids = started.collect::<Result<_>>()?;
-    Ok(Reply::json(&Started { task_ids })?.with_status(202))
+    let by = ctx.allowed(Deploy, Containers)?;
+    ctx.app.db.write(|tx| {
+        let started = all
+            .iter()
+            .map(|c| acts::enqueue(ctx.app, tx, acts::RESTART, c, input, by));
+        started.collect()
+    })
 }

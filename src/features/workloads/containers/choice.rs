@@ -55,7 +55,7 @@ impl Choice {
 }
 
 /// A text by a pattern with `*`.
-fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };

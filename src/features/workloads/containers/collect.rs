@@ -6,12 +6,12 @@ use super::choice::Choice;
 use super::engine::{Ask, Engine};
 use super::follow::{self, Followed, Skew};
 use super::model::{self, EngineId, Happened, Info, Inspected, Version, What};
-use super::observed::{self, CONTAINERS, EVERY_S, LOCAL};
-use super::queries::{self, EngineRow, Of};
+use super::observed::{self, CONTAINERS, Course, EVERY_S, LOCAL};
+use super::queries::{self, Container, EngineRow, Of};
+use super::relay;
 use super::settings;
 use super::state::{self, Told};
 use super::stats::{Counters, Usage};
-use super::words_alert::WordsAlert;
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, SECOND};
 use crate::base::error::{Error, Kind, Result};
@@ -23,12 +23,13 @@ use crate::events::outbox;
 use crate::feature::Observes;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::{self, ServerConnection};
+use crate::provision::engines::{self, Way};
 use crate::provision::recipes;
 use crate::schedule::fan_out::FanOut;
 use crate::schedule::service::{Service, ServiceRun};
 use crate::series::{Observation, Observers, Store};
 use crate::ssh::forward::Remote;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -43,6 +44,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pause where the login user may not use the socket: a group that it was added to counts for new connections only, and an
+/// idle one is kept for a minute.
+const DENIED_PAUSE: Duration = Duration::from_secs(75);
 /// Silence of an engine after which it is an alert.
 const SILENT_MAX: Ms = 120 * SECOND;
 /// Interval of lists when nothing happens.
@@ -77,7 +81,6 @@ struct Shared {
     app: Arc<App>,
     store: Store,
     observers: Observers,
-    words: WordsAlert,
 }
 
 /// A running session.
@@ -93,7 +96,6 @@ fn run(run: &ServiceRun) -> Result<()> {
         app: app.clone(),
         store: Store::new(app.metrics.clone()),
         observers: Observes::start_all(app, &CONTAINERS)?,
-        words: WordsAlert::default(),
     });
     let stop = Cancel::new();
     let fault: Arc<Mutex<Option<Error>>> = Arc::default();
@@ -110,7 +112,8 @@ fn run(run: &ServiceRun) -> Result<()> {
             tidied = Some(clock::mono());
             tidy(&shared)?;
         }
-        shared.words.look(app)?;
+        // So that rules end for what is gone, although nothing is observed any more.
+        shared.observers.publish(&[]);
         lock(&fault).clone().map_or(Ok(None), Err)
     });
     sessions.values().for_each(|session| session.cancel.cancel());
@@ -237,7 +240,11 @@ fn keep_up(shared: &Arc<Shared>, server: Of, cancel: &Cancel) {
         }
         silent(shared, server, &e);
         let [some] = random::bytes::<1>();
-        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0)) {
+        let least = match e.code {
+            "engine_denied" => DENIED_PAUSE,
+            _ => Duration::ZERO,
+        };
+        if cancel.wait(pause.mul_f64(0.75 + f64::from(some) / 512.0).max(least)) {
             return;
         }
         pause = (pause * 2).min(PAUSE_MAX);
@@ -257,7 +264,8 @@ fn over_ssh(shared: &Arc<Shared>, id: Id<id::Server>, cancel: &Cancel) -> Result
     })
 }
 
-/// Does something with the engine of a server, or of this machine. Errors: those of ssh, of [`socket_of`] and of the work.
+/// Does something with the engine of a server, or of this machine. Errors: those of ssh, of
+/// [`engines::way`] and of the work.
 pub fn with_engine<T>(app: &App, server: Of, cancel: &Cancel, work: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
     match (server, app.config.containers_socket.as_deref()) {
         (Some(id), _) => through(app, id, cancel, |path, _| work(&Engine::at(path)?)),
@@ -269,7 +277,7 @@ pub fn with_engine<T>(app: &App, server: Of, cancel: &Cancel, work: impl FnOnce(
     }
 }
 
-/// Forwards the socket of a server's engine, and gives its path here and there.
+/// Reaches the engine of a server, and gives the path of a socket here that leads to it, and that of its own there.
 fn through<T>(
     app: &App,
     id: Id<id::Server>,
@@ -277,45 +285,27 @@ fn through<T>(
     work: impl FnOnce(&Path, &str) -> Result<T>,
 ) -> Result<T> {
     let connection = ServerConnection::of(app, id)?;
+    let user = connection.server.fields.username.clone();
     let found = connection.run(app, &recipes::engines(), cancel, &mut |_| {})?;
-    let socket = socket_of(&found.facts, &connection.server.fields.username)?;
-    let mut forward = connection.forward(app, &Remote::Unix(socket.clone()), cancel)?;
-    let path = forward.path().to_path_buf();
-    work(&path, &socket).map_err(|e| match e.kind {
-        Kind::Upstream | Kind::Timeout => forward.explain(e, cancel),
-        _ => e,
-    })
-}
-
-/// The socket to use, by the facts of a server. Errors: `engine_absent`, `engine_denied`, `engine_off`, each with the one
-/// command that mends it.
-fn socket_of(facts: &BTreeMap<String, String>, user: &str) -> Result<String> {
-    let fact = |key: &str| facts.get(key).map(String::as_str).filter(|value| !value.is_empty());
-    for engine in ["docker", "podman"] {
-        if let (Some(socket), Some("yes")) = (fact(&format!("{engine}_socket")), fact(&format!("{engine}_access"))) {
-            return Ok(socket.into());
-        }
-    }
-    let (code, say) = if fact("docker_socket").is_some() {
-        let say = format!(
-            "Docker runs there, but {user} may not use its socket. On the server: usermod -aG docker {user} (who may use it is as good as root)."
-        );
-        ("engine_denied", say)
-    } else if fact("podman_socket").is_some() {
-        let say = format!(
-            "Podman's socket is there, but {user} may not use it. Sign in as the user whose containers these are, or as root."
-        );
-        ("engine_denied", say)
-    } else if fact("podman").is_some() {
-        let say = "Podman is installed there, but its socket is off. On the server, for root's containers: systemctl enable --now podman.socket; for a user's: systemctl --user enable --now podman.socket and loginctl enable-linger.";
-        ("engine_off", say.into())
-    } else if fact("docker").is_some() {
-        let say = "Docker is installed there, but does not run. On the server: systemctl enable --now docker.";
-        ("engine_off", say.into())
-    } else {
-        ("engine_absent", "Neither Docker nor Podman is on this server.".into())
+    let forwarded = |there: &str, socket: &str| {
+        let mut forward = connection.forward(app, &Remote::Unix(there.into()), cancel)?;
+        let path = forward.path().to_path_buf();
+        work(&path, socket).map_err(|e| match e.kind {
+            Kind::Upstream | Kind::Timeout => forward.explain(e, cancel),
+            _ => e,
+        })
     };
-    Err(Error::new(Kind::Conflict, code, say))
+    match engines::way(&found.facts, &user)? {
+        Way::Open(socket) => forwarded(&socket, &socket),
+        Way::Root(socket, denied) => relay::with(app, &connection, &socket, cancel, |there| forwarded(there, &socket))
+            .map_err(|e| match e.code.starts_with("sudo_") {
+                true => Error {
+                    say: format!("{} Or through sudo: {}", denied.say, e.say),
+                    ..denied
+                },
+                false => e,
+            }),
+    }
 }
 
 /// Event: an engine does not answer.
@@ -422,7 +412,7 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
         cpus: info.cpus,
         over: &over,
         fault: Mutex::default(),
-        running: Mutex::default(),
+        there: Mutex::default(),
     };
     let done = thread::scope(|scope| {
         let done = visit.look(scope);
@@ -445,20 +435,23 @@ struct Visit<'a> {
     over: &'a Cancel,
     /// Why.
     fault: Mutex<Option<Error>>,
-    /// Whose use is asked for: number, life, ends so far.
-    running: Mutex<Vec<(i64, EngineId, i64)>>,
+    /// What is there: of those that run the use is asked for.
+    there: Mutex<Vec<There>>,
 }
+
+/// A container, for who measures.
+type There = (i64, EngineId, Container);
 
 /// A log that is followed.
 struct Follower {
     life: EngineId,
     live: bool,
     cancel: Cancel,
-    state: Arc<Mutex<Course>>,
+    state: Arc<Mutex<Went>>,
 }
 
 /// How following a log went.
-enum Course {
+enum Went {
     Goes,
     Ended,
     Failed(Instant, Error),
@@ -488,6 +481,7 @@ impl<'a> Visit<'a> {
             .name("containers.stats".into())
             .spawn_scoped(scope, || self.measure())?;
         let mut followers: HashMap<i64, Follower> = HashMap::new();
+        let mut stirred: HashSet<EngineId> = HashSet::new();
         let (mut news, mut listed_at, mut dirty, mut waits) = (Told::default(), None::<Instant>, true, false);
         while !self.over.is_cancelled() {
             let due = match (dirty, waits) {
@@ -500,7 +494,7 @@ impl<'a> Visit<'a> {
                 (dirty, listed_at) = (false, Some(clock::mono()));
                 let applied = self.list(&mut news)?;
                 waits = applied.waits;
-                self.follow(scope, &mut followers, &applied)?;
+                self.follow(scope, &mut followers, &applied, &mut stirred)?;
                 for id in applied.forgotten {
                     forget(self.shared, id)?;
                 }
@@ -510,6 +504,9 @@ impl<'a> Visit<'a> {
                 Ok(None) => dirty = true,
                 Ok(Some(event)) => {
                     dirty = true;
+                    if matches!(event.what, What::Started | What::Died(_)) {
+                        stirred.insert(event.life.clone());
+                    }
                     match event.what {
                         What::Asked => news.asked(event.life),
                         What::Died(code) => news.died(event.life, code),
@@ -562,8 +559,8 @@ impl<'a> Visit<'a> {
             }
         }
         let applied = state::apply(&self.shared.app, self.server, listed, news)?;
-        let running = applied.here.iter().filter(|(one, _)| one.state == "running");
-        *lock(&self.running) = running.map(|(one, c)| (c.id, one.life.clone(), c.restarts)).collect();
+        let there = applied.here.iter().map(|(one, c)| (c.id, one.life.clone(), c.clone()));
+        *lock(&self.there) = there.collect();
         Ok(applied)
     }
 
@@ -590,12 +587,14 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Begins to follow what is to be followed, and lets go what is not any more.
+    /// Begins to follow what is to be followed, and lets go what is not any more. `stirred`: lives that began or ended since
+    /// they were looked at: between two lists one may have had a life of its own, and words that nobody has read.
     fn follow<'s>(
         &'s self,
         scope: &'s Scope<'s, '_>,
         followers: &mut HashMap<i64, Follower>,
         applied: &state::Applied,
+        stirred: &mut HashSet<EngineId>,
     ) -> Result<()> {
         let app = &self.shared.app;
         let choice = app.db.read(|conn| settings::CONTAINERS_FOLLOW.text(conn))?;
@@ -607,7 +606,7 @@ impl<'a> Visit<'a> {
             if here.contains_key(id) && !stays {
                 follower.cancel.cancel();
             }
-            let goes = matches!(*lock(&follower.state), Course::Goes);
+            let goes = matches!(*lock(&follower.state), Went::Goes);
             stays || goes
         });
         for (one, c) in applied.here.iter().filter(|(one, _)| choice.takes(one)) {
@@ -616,15 +615,15 @@ impl<'a> Visit<'a> {
                 let same = there.life == one.life;
                 match &*lock(&there.state) {
                     // The name's next life waits for the end of the one before.
-                    Course::Goes => continue,
-                    Course::Ended if same && !live && !there.live => continue,
-                    Course::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
+                    Went::Goes => continue,
+                    Went::Ended if same && !live && !there.live && !stirred.contains(&one.life) => continue,
+                    Went::Failed(at, e) if same && (at.elapsed() < FOLLOW_PAUSE || is_for_good(e)) => continue,
                     _ => {}
                 }
             }
             let going = followers
                 .values()
-                .filter(|f| matches!(*lock(&f.state), Course::Goes))
+                .filter(|f| matches!(*lock(&f.state), Went::Goes))
                 .count();
             if going >= FOLLOWED_MAX {
                 break;
@@ -633,7 +632,7 @@ impl<'a> Visit<'a> {
                 life: one.life.clone(),
                 live,
                 cancel: Cancel::new(),
-                state: Arc::new(Mutex::new(Course::Goes)),
+                state: Arc::new(Mutex::new(Went::Goes)),
             };
             let (life, cancel, state) = (one.life.clone(), follower.cancel.clone(), follower.state.clone());
             let subject = c.subject();
@@ -656,12 +655,18 @@ impl<'a> Visit<'a> {
                     };
                     let done = follow::follow(&followed, &cancel);
                     *lock(&state) = match done {
-                        Ok(()) => Course::Ended,
-                        Err(e) => Course::Failed(clock::mono(), e),
+                        Ok(()) => Went::Ended,
+                        Err(e) => Went::Failed(clock::mono(), e),
                     };
                 })?;
+            stirred.remove(&one.life);
             followers.insert(c.id, follower);
         }
+        // The others wait for the end of who follows them.
+        stirred.retain(|life| {
+            let mut going = followers.values().filter(|f| matches!(*lock(&f.state), Went::Goes));
+            going.any(|follower| follower.life == *life)
+        });
         Ok(())
     }
 
@@ -676,7 +681,10 @@ impl<'a> Visit<'a> {
     }
 
     fn measure_once(&self, before: &mut HashMap<i64, (EngineId, Counters, Instant)>) -> Result<()> {
-        let running = lock(&self.running).clone();
+        let (running, others): (Vec<There>, Vec<There>) = lock(&self.there)
+            .iter()
+            .cloned()
+            .partition(|(.., c)| c.state == "running");
         let over = AtomicBool::new(false);
         let fan_out = FanOut {
             name: "containers.stats",
@@ -698,25 +706,22 @@ impl<'a> Visit<'a> {
             }
         });
         let now = clock::now();
-        let mut usages: Vec<(i64, Usage, i64)> = Vec::with_capacity(running.len());
+        let mut usages: Vec<(i64, Usage, Course)> = Vec::with_capacity(running.len());
         let mut next = HashMap::with_capacity(running.len());
-        for ((id, life, restarts), answer) in running.into_iter().zip(answers) {
+        for ((id, life, c), answer) in running.into_iter().zip(answers) {
             let Some((counters, at)) = answer.flatten() else {
                 continue;
             };
             let then = before.get(&id).filter(|(of, ..)| *of == life);
             let seconds = then.map_or(0.0, |(_, _, then)| at.saturating_duration_since(*then).as_secs_f64());
-            usages.push((
-                id,
-                counters.since(then.map(|(_, counters, _)| counters), seconds),
-                restarts,
-            ));
+            let usage = counters.since(then.map(|(_, counters, _)| counters), seconds);
+            usages.push((id, usage, Course::of(&c, now)));
             next.insert(id, (life, counters, at));
         }
         *before = next;
         let seen: Vec<Observation> = usages
             .iter()
-            .map(|(id, usage, n)| observed::observe(*id, now, usage, *n))
+            .map(|(id, usage, course)| observed::observe(*id, now, usage, course))
             .collect();
         self.shared.store.add(&seen, |tx| {
             usages
@@ -724,6 +729,12 @@ impl<'a> Visit<'a> {
                 .try_for_each(|(id, usage, _)| queries::put_usage(tx, *id, now, usage))
         })?;
         self.shared.observers.publish(&seen);
+        // What does not run uses nothing, which ends what rules said of its use; it has no series of that time.
+        let idle = Usage::default();
+        let others = others
+            .iter()
+            .map(|(id, _, c)| observed::observe(*id, now, &idle, &Course::of(c, now)));
+        self.shared.observers.publish(&others.collect::<Vec<_>>());
         Ok(())
     }
 }
@@ -731,39 +742,4 @@ impl<'a> Visit<'a> {
 /// Does trying again make no sense for this life?
 fn is_for_good(e: &Error) -> bool {
     ["engine_no_logs", "not_found"].contains(&e.code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_said_with_what_mends_it() {
-        let of = |facts: &[(&str, &str)]| {
-            let facts = facts.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-            socket_of(&facts, "ops").map_err(|e| (e.code, e.say))
-        };
-        let docker = [("docker_socket", "/run/docker.sock"), ("docker_access", "yes")];
-        assert_eq!(of(&docker).unwrap(), "/run/docker.sock");
-        let both = [
-            ("docker_socket", "/run/docker.sock"),
-            ("docker_access", "no"),
-            ("podman_socket", "/run/user/1000/podman/podman.sock"),
-            ("podman_access", "yes"),
-        ];
-        assert_eq!(of(&both).unwrap(), "/run/user/1000/podman/podman.sock");
-        for (facts, code, mends) in [
-            (&both[..2], "engine_denied", "usermod -aG docker ops"),
-            (
-                &[("podman", "yes")][..],
-                "engine_off",
-                "systemctl enable --now podman.socket",
-            ),
-            (&[("docker", "yes")][..], "engine_off", "systemctl enable --now docker"),
-            (&[][..], "engine_absent", "Neither"),
-        ] {
-            let (got, say) = of(facts).unwrap_err();
-            assert!(got == code && say.contains(mends), "{say}");
-        }
-    }
 }

@@ -123,7 +123,7 @@ fn logs(asked: &Invocation) -> Result<u8> {
             let word = |key: &str| line[key].as_str().unwrap_or_default();
             print(&match asked.json() {
                 true => line.to_string(),
-                false => format!("{} {}", word("ts"), super::state::uncoloured(word("line"))),
+                false => format!("{} {}", word("ts"), crate::base::lines::uncoloured(word("line"))),
             });
         }
         let last = items.last().and_then(|line| line["cursor"].as_str());

@@ -137,7 +137,7 @@ impl Engine {
         }
         match answer.status {
             200..=299 | 304 => Ok((answer.status, answer.body)),
-            status => Err(refused(status, &answer.body)),
+            status => Err(refused(ask, status, &answer.body)),
         }
     }
 
@@ -150,7 +150,7 @@ impl Engine {
         }
         let mut excuse = vec![0; http::EXCUSE_MAX];
         let n = stream.read(&mut excuse)?;
-        Err(refused(answer.status, &excuse[..n]))
+        Err(refused(ask, answer.status, &excuse[..n]))
     }
 
     fn request<'a>(&'a self, ask: &Ask, path: &'a Secret) -> Request<'a> {
@@ -174,7 +174,7 @@ impl Engine {
     }
 }
 
-fn refused(status: u16, body: &[u8]) -> Error {
+fn refused(ask: &Ask, status: u16, body: &[u8]) -> Error {
     let message = serde_json::from_slice::<Excuse>(body).map_or_else(
         |_| String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned(),
         |excuse| excuse.message,
@@ -192,6 +192,13 @@ fn refused(status: u16, body: &[u8]) -> Error {
             "This container's logging driver keeps nothing that can be read.",
         )
         .log(message),
+        500 if *ask == Ask::List => {
+            // Podman 4.3, after its very first container was made beside its service.
+            let say = format!(
+                "The container engine answers, but does not list its containers ({message}). On the server, for Podman: systemctl restart podman.service; for Docker: systemctl restart docker."
+            );
+            Error::new(Kind::Upstream, "engine_refuses", say)
+        }
         _ => {
             let say = format!("The container engine refused ({status}): {message}");
             Error::new(Kind::Upstream, "engine_refuses", say)

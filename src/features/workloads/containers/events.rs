@@ -1,8 +1,7 @@
 //! Events of containers and of their engines.
 
 use super::collect::{ANSWERS, SILENT};
-use super::state::{CALM, DIED, HEALTHY, LOOPS, OOM, REMOVED, RUNNING, UNHEALTHY};
-use super::words_alert::{SAID, SILENT_AGAIN};
+use super::state::{CALM, DIED, GAVE_UP, HEALS, HEALTHY, LOOPS, OOM, REMOVED, RUNNING, UNHEALTHY};
 use crate::access::right::{Containers, Read, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
 
@@ -14,7 +13,7 @@ const fn alert(
     by: &'static [&'static str],
 ) -> EventKind {
     let alert = AlertKind {
-        rule: BuiltinRule::new(rule, level, About::Other),
+        rule: BuiltinRule::new(rule, level, About::Container),
         title,
         resolved_by: by,
         ..AlertKind::NEW
@@ -35,23 +34,26 @@ pub const KINDS: &[EventKind] = &[
     alert(LOOPS, 62, "ERROR", "{name} ends again and again", &[CALM, REMOVED]),
     alert(UNHEALTHY, 63, "WARNING", "{name} is unhealthy", &[HEALTHY, REMOVED]),
     alert(
-        SAID,
+        GAVE_UP,
         64,
-        "WARNING",
-        "{name} says what should not be said so often",
-        &[SILENT_AGAIN, REMOVED],
+        "CRITICAL",
+        "{name} stays unhealthy however often it is restarted",
+        &[HEALTHY, REMOVED],
     ),
-    alert(
+    EventKind::alert(
         SILENT,
-        65,
-        "ERROR",
-        "The container engine of {name} does not answer",
-        &[ANSWERS],
+        may(Read, Containers),
+        AlertKind {
+            rule: BuiltinRule::new(65, "ERROR", About::Server),
+            title: "The container engine of {name} does not answer",
+            resolved_by: &[ANSWERS],
+            ..AlertKind::NEW
+        },
     ),
     EventKind::streamed(RUNNING, may(Read, Containers)),
     EventKind::streamed(HEALTHY, may(Read, Containers)),
     EventKind::streamed(CALM, may(Read, Containers)),
     EventKind::streamed(REMOVED, may(Read, Containers)),
-    EventKind::streamed(SILENT_AGAIN, may(Read, Containers)),
+    EventKind::streamed(HEALS, may(Read, Containers)),
     EventKind::streamed(ANSWERS, may(Read, Containers)),
 ];

@@ -1,13 +1,15 @@
 //! Lines of containers for people and programs: which are asked for, pages of them, and the live stream.
 
+use super::choice::matches;
 use super::observed::CONTAINERS;
 use super::queries::{self, Container, Of};
 use crate::access::Actor;
 use crate::app::App;
-use crate::base::clock::{self, DAY, Duration, HOUR, MINUTE, Ms, SECOND, rfc3339};
+use crate::base::clock::{self, DAY, Duration, HOUR, Instant, MINUTE, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{Id, Server};
 use crate::base::shape::{Described, Shape, described};
+use crate::db::{Conn, Db};
 use crate::form::param::{self, Param};
 use crate::http::route::Ctx;
 use crate::http::sse::{self, Event, Flow, Source};
@@ -59,7 +61,7 @@ const PROJECT: Param = param::text("project", 128, "Only of this compose project
 const NAMES: Param = param::text(
     "containers",
     8_192,
-    "Only of these, as `SERVER_ID/NAME`, separated by commas.",
+    "Only of these, separated by commas: `NAME`, `SERVER/NAME` or `SERVER_ID/NAME`, with `*`.",
 );
 
 /// Number of a server, or `local` for the machine that Lamplighter runs on.
@@ -145,6 +147,10 @@ described! {
         line: &'a str,
         container: &'a str,
         server_id: ServerRef,
+        /// Number of the container on pages.
+        container_id: i64,
+        /// Place of this line.
+        cursor: String,
     }
 }
 
@@ -241,41 +247,68 @@ pub fn asked(ctx: &Ctx, of: Vec<Container>) -> Result<Asked> {
     })
 }
 
+/// Which containers a request is about: those of now, and those that come.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    server: Option<Of>,
+    project: String,
+    names: Vec<String>,
+}
+
+impl Choice {
+    /// Reads `server_id`, `project` and `containers`.
+    pub fn read(ctx: &Ctx) -> Result<Choice> {
+        let server = match ctx.param("server_id") {
+            "" => None,
+            text => {
+                let server = ServerRef::parse(text);
+                let say = || wrong("server_id", "server_id is a server's number, or local.".into());
+                Some(server.ok_or_else(say)?.0)
+            }
+        };
+        let names = ctx.param("containers").split([',', ' ']);
+        Ok(Choice {
+            server,
+            project: ctx.param("project").into(),
+            names: names.filter(|name| !name.is_empty()).map(String::from).collect(),
+        })
+    }
+
+    fn one(c: &Container) -> Choice {
+        Choice {
+            server: Some(c.server),
+            project: String::new(),
+            names: vec![c.name.clone()],
+        }
+    }
+
+    /// Finds them.
+    pub fn find(&self, conn: &Conn) -> Result<Vec<Container>> {
+        let filter = queries::Filter {
+            server: self.server,
+            state: "any",
+            project: &self.project,
+            limit: CONTAINERS_MAX,
+            ..Default::default()
+        };
+        let (mut all, _) = queries::list(conn, &filter)?;
+        let is_named = |one: &Container| {
+            let address = one.server.map(|id| format!("{id}/{}", one.name));
+            let called = [Some(one.name.clone()), Some(one.full_name()), address];
+            let fits = |name: &String| called.iter().flatten().any(|called| matches(name, called));
+            self.names.iter().any(fits)
+        };
+        if !self.names.is_empty() {
+            all.retain(is_named);
+        }
+        Ok(all)
+    }
+}
+
 /// The containers of a search.
 pub fn chosen(ctx: &Ctx) -> Result<Vec<Container>> {
-    let server = match ctx.param("server_id") {
-        "" => None,
-        text => {
-            let server = ServerRef::parse(text);
-            Some(
-                server
-                    .ok_or_else(|| wrong("server_id", "server_id is a server's number, or local.".into()))?
-                    .0,
-            )
-        }
-    };
-    let filter = queries::Filter {
-        server,
-        state: "any",
-        project: ctx.param("project"),
-        limit: CONTAINERS_MAX,
-        ..Default::default()
-    };
-    let (mut all, _) = ctx.app.db.read(|conn| queries::list(conn, &filter))?;
-    let names: Vec<&str> = ctx
-        .param("containers")
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect();
-    if !names.is_empty() {
-        let address = |one: &Container| match one.server {
-            Some(id) => format!("{id}/{}", one.name),
-            None => one.full_name(),
-        };
-        all.retain(|one| names.contains(&address(one).as_str()));
-    }
-    Ok(all)
+    let choice = Choice::read(ctx)?;
+    ctx.app.db.read(|conn| choice.find(conn))
 }
 
 impl Asked {
@@ -372,32 +405,39 @@ impl Answer {
     }
 }
 
-/// One line of a download.
-pub fn text_line(out: &mut String, line: &Line) {
+/// One line of a download; with several containers it begins with its own.
+pub fn text_line(out: &mut String, of: &str, line: &Line) {
     let mark = match line.stream {
         Stream::Stdout => ' ',
         Stream::Stderr => '!',
         Stream::Note => '#',
     };
-    let text = super::state::uncoloured(&line.text);
-    out.push_str(&format!("{} {mark} {text}\n", rfc3339(line.at / 1_000_000)));
+    let text = crate::base::lines::uncoloured(&line.text);
+    let of = if of.is_empty() { String::new() } else { format!("{of} ") };
+    out.push_str(&format!("{of}{} {mark} {text}\n", rfc3339(line.at / 1_000_000)));
 }
 
 /// A live stream of lines.
 pub struct Live {
     app: Arc<App>,
+    choice: Choice,
     of: HashMap<i64, (ServerRef, String)>,
     subjects: Vec<Subject>,
+    /// Whose lines were there when the containers were looked for, and when that was.
+    looked: ((usize, i64), Instant),
     filter: Filter,
     after: i64,
 }
 
 /// Lines of one batch.
 const BATCH: usize = 1_000;
+/// Interval of looking for the containers again, when no new one has lines: one may have come into a project.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 impl Live {
-    /// A stream of these containers' lines from now on, or after the number in `Last-Event-ID` or `?after=`.
-    pub fn new(ctx: &Ctx, of: &[Container]) -> Result<Live> {
+    /// A stream of these containers' lines from now on, or after the number in `Last-Event-ID` or `?after=`. Containers that
+    /// come later and are of the choice are in it.
+    pub fn new(ctx: &Ctx, choice: Choice) -> Result<Live> {
         let app = ctx.web.app.clone();
         let newest = app.journal.newest_id();
         let after = match ctx.request.header("last-event-id").and_then(|text| text.parse().ok()) {
@@ -407,16 +447,50 @@ impl Live {
                 _ => ctx.number("after")?,
             },
         };
-        Ok(Live {
-            of: of
-                .iter()
-                .map(|one| (one.id, (ServerRef(one.server), one.name.clone())))
-                .collect(),
-            subjects: of.iter().map(|one| (CONTAINERS.name, one.id)).collect(),
+        let mut live = Live {
+            choice,
+            of: HashMap::new(),
+            subjects: Vec::new(),
+            looked: ((0, 0), clock::mono()),
             filter: filter(ctx)?,
             after: after.clamp(0, newest),
             app,
-        })
+        };
+        live.look(&ctx.app.db)?;
+        Ok(live)
+    }
+
+    /// A stream of one container.
+    pub fn of_one(ctx: &Ctx, one: &Container) -> Result<Live> {
+        Live::new(ctx, Choice::one(one))
+    }
+
+    fn look(&mut self, db: &Db) -> Result<()> {
+        self.looked = (self.app.journal.extent(CONTAINERS.name), clock::mono());
+        let of = db.read(|conn| self.choice.find(conn))?;
+        self.subjects = of.iter().map(Container::subject).collect();
+        self.of = of
+            .into_iter()
+            .map(|one| (one.id, (ServerRef(one.server), one.name)))
+            .collect();
+        Ok(())
+    }
+
+    /// What is new. Who has got its first lines while this was read is looked for, and read as well.
+    fn news(&mut self, by: &Actor) -> Result<(Vec<(Subject, Line)>, bool)> {
+        for _ in 0..3 {
+            let found = self.app.journal.since(&self.subjects, self.after, BATCH)?;
+            let (extent, at) = self.looked;
+            if self.app.journal.extent(CONTAINERS.name) == extent && at.elapsed() < LOOK_EVERY {
+                return Ok(found);
+            }
+            let db = match by.lens() {
+                Some(lens) => Arc::new(self.app.db.through(lens)),
+                None => self.app.db.clone(),
+            };
+            self.look(&db)?;
+        }
+        self.app.journal.since(&self.subjects, self.after, BATCH)
     }
 
     fn frame(&self, out: &mut Vec<u8>, subject: Subject, line: &Line) {
@@ -430,6 +504,8 @@ impl Live {
             line: &line.text,
             container,
             server_id: *server_id,
+            container_id: subject.1,
+            cursor: line.cursor().text(),
         };
         let json = serde_json::to_string(&line_view).unwrap_or_default(); // only text keys
         LOG.frame_made(out, Some(line.id), &json);
@@ -437,8 +513,8 @@ impl Live {
 }
 
 impl Source for Live {
-    fn fill(&mut self, _: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
-        let (lines, left_out) = self.app.journal.since(&self.subjects, self.after, BATCH)?;
+    fn fill(&mut self, by: &Actor, out: &mut Vec<u8>) -> Result<Flow> {
+        let (lines, left_out) = self.news(by)?;
         if let Some((subject, line)) = lines.first().filter(|_| left_out) {
             let note = Line {
                 text: "Older lines are not shown here.".into(),

@@ -13,9 +13,11 @@ mod lines;
 mod stats;
 mod queries;
 mod observed;
+mod chosen;
+mod acts;
 mod state;
-mod words_alert;
 mod follow;
+mod relay;
 mod collect;
 mod events;
 mod tasks;
@@ -24,9 +26,16 @@ mod api;
 mod pages;
 mod commands;
 
+use crate::app::App;
+use crate::base::clock;
+use crate::base::error::{Error, Result};
+use crate::db::Conn;
 use crate::feature::Feature;
+use std::collections::HashSet;
 
+pub use chosen::Chosen;
 pub use observed::CONTAINERS;
+pub use state::uncoloured;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -45,3 +54,32 @@ pub const FEATURE: Feature = Feature {
     subjects: &[&CONTAINERS],
     ..Feature::named("containers")
 };
+
+/// Numbers of the containers that a text chooses; see [`Chosen`].
+pub fn chosen(conn: &Conn, text: &str) -> Result<HashSet<i64>> {
+    let chosen = Chosen::parse(text).map_err(Error::internal)?;
+    let filter = queries::Filter {
+        state: "any",
+        limit: i64::MAX,
+        ..Default::default()
+    };
+    let (all, _) = queries::list(conn, &filter)?;
+    Ok(all.iter().filter(|one| chosen.takes(one)).map(|one| one.id).collect())
+}
+
+/// Does a text choose this container? See [`Chosen`]. One that is not known any more is not chosen but by everything.
+pub fn is_chosen(conn: &Conn, id: i64, text: &str) -> Result<bool> {
+    if text.is_empty() {
+        return Ok(true);
+    }
+    let chosen = Chosen::parse(text).map_err(Error::internal)?;
+    Ok(queries::get(conn, id)?.is_some_and(|one| chosen.takes(&one)))
+}
+
+/// How a container is, and what it said in the last minute.
+pub fn evidence(app: &App, conn: &Conn, id: i64) -> Result<Vec<String>> {
+    let Some(one) = queries::get(conn, id)? else {
+        return Ok(Vec::new());
+    };
+    state::evidence(app, &one, clock::now())
+}

@@ -269,6 +269,9 @@ pub struct Inspected {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct InspectedState {
+    /// `running`, `exited` …
+    #[serde(default, deserialize_with = "or_default")]
+    pub status: String,
     /// Was it ended for want of memory?
     #[serde(rename = "OOMKilled", default, deserialize_with = "or_default")]
     pub oom_killed: bool,

@@ -1,6 +1,7 @@
 //! Containers as what is observed, and as what alerts, tasks and silences are about.
 
 use super::queries::{self, Container};
+use super::settings::LOOP_WINDOW;
 use super::stats::Usage;
 use crate::base::clock::{Ms, SECOND};
 use crate::features::fleet::servers;
@@ -27,6 +28,8 @@ pub static CONTAINERS: Kind = Kind {
         "blk_write"  BytesPerSecond "disk_written_bytes_per_second" "Written to disks.";
         "pids"       Count          "pids" "Processes and threads.";
         "restarts"   Count          "restarts" "Ends without a person's act since it is known.";
+        "ends"       Count          "recent_ends" "Ends without a person's act within ten minutes.";
+        "unhealthy"  Seconds        "unhealthy_seconds" "For so long its check fails.";
     },
     all: |conn| {
         let filter = queries::Filter {
@@ -45,8 +48,40 @@ pub static CONTAINERS: Kind = Kind {
 /// Seconds from sample to sample.
 pub const EVERY_S: i64 = 15;
 
-/// The observation of what a container used.
-pub fn observe(id: i64, at_ms: Ms, usage: &Usage, restarts: i64) -> Observation<'static> {
+/// What is known of a container besides its use.
+#[derive(Debug, Clone, Copy)]
+pub struct Course {
+    /// Does it run?
+    pub runs: bool,
+    /// Ends without a person's act.
+    pub restarts: i64,
+    /// The same within ten minutes.
+    pub ends: usize,
+    /// Since when it is unhealthy, unix ms.
+    pub unhealthy_since: Option<Ms>,
+    /// Has it a check?
+    pub is_checked: bool,
+}
+
+impl Course {
+    /// Of a container as it was seen last.
+    pub fn of(c: &Container, now: Ms) -> Course {
+        Course {
+            runs: c.state == "running",
+            restarts: c.restarts,
+            ends: c.restarts_at.iter().filter(|at| now - **at < LOOP_WINDOW).count(),
+            unhealthy_since: c.unhealthy_since,
+            is_checked: !c.health.is_empty(),
+        }
+    }
+}
+
+/// The observation of a container.
+pub fn observe(id: i64, at_ms: Ms, usage: &Usage, course: &Course) -> Observation<'static> {
+    let unhealthy = match course.unhealthy_since {
+        Some(since) => Some(((at_ms - since) / SECOND).max(0) as f64),
+        None => course.is_checked.then_some(0.0),
+    };
     let figures = [
         usage.cpu,
         usage.memory,
@@ -56,7 +91,9 @@ pub fn observe(id: i64, at_ms: Ms, usage: &Usage, restarts: i64) -> Observation<
         usage.blocks.map(|(read, _)| read),
         usage.blocks.map(|(_, written)| written),
         usage.pids.map(|n| n as f64),
-        Some(restarts as f64),
+        Some(course.restarts as f64),
+        Some(course.ends as f64),
+        unhealthy.filter(|_| course.runs),
     ];
     let value = |(key, value): (usize, Option<f64>)| {
         Some(Value {

@@ -3,7 +3,7 @@
 use super::logs::{self, Asked};
 use super::observed::{CONTAINERS as KIND, LOCAL};
 use super::queries::{self, Container, EngineRow, Filter};
-use super::{api, tasks};
+use super::{acts, api, tasks};
 use crate::access::right::{Containers, Deploy, Read, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
@@ -18,22 +18,36 @@ use crate::http::route::{Ctx, Panel, Route, route};
 use crate::http::view::Prepared;
 use crate::journal::{Cursor, Level, Line, Span, Stream};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Page routes.
 pub const ROUTES: &[Route] = &[
     route(Get, "/containers", may(Read, Containers), list).query(LIST),
     route(Get, "/containers/{id}", may(Read, Containers), show).query(SHOW),
     route(Post, "/containers/{id}/start", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::START)
+        act(ctx, acts::START)
     })
     .takes(tasks::ACT),
     route(Post, "/containers/{id}/stop", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::STOP)
+        act(ctx, acts::STOP)
     })
     .takes(tasks::ACT),
     route(Post, "/containers/{id}/restart", may(Deploy, Containers), |ctx| {
-        act(ctx, tasks::RESTART)
+        act(ctx, acts::RESTART)
     })
+    .takes(tasks::ACT),
+    route(Post, "/containers/{id}/option", may(Deploy, Containers), option).takes(api::CHANGE),
+    route(
+        Post,
+        "/container-projects/{server_id}/{project}/restart",
+        may(Deploy, Containers),
+        |ctx| {
+            let input = acts::Act::read(ctx.input()?)?;
+            let server = logs::ServerRef::parse(ctx.arg(0)).ok_or_else(|| Error::not_found("project"))?;
+            api::restart_all(ctx, server, ctx.arg(1), &input)?;
+            Ok(Reply::see_other("/tasks"))
+        },
+    )
     .takes(tasks::ACT),
     route(Get, "/log-search", may(Read, Containers), search).query(logs::SEARCH),
 ];
@@ -181,6 +195,11 @@ fn row(c: &Container, usage: Option<&super::stats::Usage>) -> Row {
     }
 }
 
+/// The server of a container in addresses.
+fn server_ref(c: &Container) -> String {
+    c.server.map_or(LOCAL.to_string(), |id| id.to_string())
+}
+
 fn glyph(c: &Container) -> &'static str {
     match c.state.as_str() {
         _ if c.troubles.iter().any(|kind| kind == super::state::DIED) => "dark",
@@ -218,6 +237,8 @@ fn engine_view(row: EngineRow) -> EngineView {
 struct Group {
     server: String,
     server_id: Option<i64>,
+    /// Server in addresses.
+    server_ref: String,
     project: String,
     rows: Vec<Row>,
 }
@@ -252,6 +273,7 @@ fn list(ctx: &Ctx) -> Result<Reply> {
             groups.push(Group {
                 server: one.server_name.clone(),
                 server_id,
+                server_ref: server_ref(one),
                 project: one.project.clone(),
                 rows: Vec::new(),
             });
@@ -285,9 +307,18 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
+/// Whose line it is, where several are in one stream.
+#[derive(Serialize)]
+struct OfLine {
+    id: i64,
+    name: String,
+}
+
 /// A line as shown, like those of tasks.
 #[derive(Serialize)]
 struct LineView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<OfLine>,
     seq: i64,
     at: Ms,
     class: &'static str,
@@ -298,6 +329,7 @@ struct LineView {
 /// `static/js/containers.js` does the same for later lines.
 fn line_view(line: &Line) -> LineView {
     LineView {
+        of: None,
         seq: line.id,
         at: line.at / 1_000_000,
         class: match (line.stream, line.level) {
@@ -334,10 +366,10 @@ fn narrowed(ctx: &Ctx) -> Narrowed {
 }
 
 impl Narrowed {
-    fn is_empty(&self) -> bool {
-        [&self.q, &self.level, &self.since, &self.until, &self.stream]
-            .iter()
-            .all(|text| text.is_empty())
+    /// Of the live stream.
+    fn live(&self, more: &[(&str, &str)]) -> String {
+        let own = [("q", self.q.as_str()), ("level", &self.level), ("stream", &self.stream)];
+        query(&[&own[..], more].concat())
     }
 
     fn query(&self, more: &[(&str, &str)]) -> String {
@@ -370,12 +402,22 @@ struct Show {
     usage: Used,
     period: String,
     lines: Vec<LineView>,
-    /// Is what is shown the newest, without a filter?
+    /// Do new lines come in?
     running: bool,
+    /// What they are narrowed by.
+    live: String,
     /// Number for the stream.
     last: i64,
     older: Option<String>,
+    /// Is this a page of older lines?
+    back: bool,
     download: String,
+    /// What the container's page says of restarts.
+    restart_unhealthy: String,
+    restart_label: bool,
+    /// Server and name.
+    full_name: String,
+    streams: [&'static str; 3],
     log_lines: i64,
     log_bytes: i64,
     narrowed: Narrowed,
@@ -391,7 +433,7 @@ struct Used {
 }
 
 /// Events beside a log.
-const EVENTS_SHOWN: i64 = 30;
+const EVENTS_SHOWN: i64 = 60;
 /// Lines on each side of one that is shown in its context.
 const AROUND: usize = 150;
 
@@ -426,8 +468,8 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         glyph: if kinds_alert(&kind) { "dark" } else { "lit" },
         kind,
     });
-    let server_ref = c.server.map_or(LOCAL.to_string(), |id| id.to_string());
-    let is_live = at.is_none() && narrowed.is_empty() && ctx.param("before").is_empty();
+    let server_ref = server_ref(&c);
+    let is_live = at.is_none() && ctx.param("before").is_empty() && narrowed.until.is_empty();
     let content = Show {
         server_ref: server_ref.clone(),
         life: c.life.chars().take(12).collect(),
@@ -442,6 +484,12 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         },
         lines: lines.iter().map(line_view).collect(),
         running: is_live,
+        live: narrowed.live(&[]),
+        back: !is_live,
+        restart_unhealthy: c.restart_unhealthy.clone(),
+        restart_label: c.restart_label,
+        full_name: c.full_name(),
+        streams: Stream::NAMES,
         last,
         older: more.map(|cursor| narrowed.query(&[("before", &cursor)])),
         download: format!(
@@ -490,18 +538,15 @@ fn around(ctx: &Ctx, c: &Container, at: Cursor) -> Result<(Vec<Line>, i64, Optio
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
-    let input = tasks::Act::read(ctx.input()?)?;
+    let input = acts::Act::read(ctx.input()?)?;
     let task = api::start(ctx, kind, &container(ctx)?, &input)?;
     Ok(Reply::see_other(format!("/tasks/{task}")))
 }
 
-/// A line that was found.
-#[derive(Serialize)]
-struct Found {
-    container_id: i64,
-    container: String,
-    #[serde(flatten)]
-    line: LineView,
+fn option(ctx: &Ctx) -> Result<Reply> {
+    let c = container(ctx)?;
+    api::set_restart(ctx, &c, ctx.input()?)?;
+    Ok(Reply::see_other(format!("/containers/{}", c.id)))
 }
 
 #[derive(Serialize)]
@@ -509,10 +554,19 @@ struct Search {
     narrowed: Narrowed,
     server_id: String,
     project: String,
-    items: Vec<Found>,
-    asked: bool,
+    containers: String,
+    lines: Vec<LineView>,
+    /// Do new lines come in?
+    running: bool,
+    live: String,
+    last: i64,
     older: Option<String>,
+    back: bool,
+    /// The same choice without a place.
+    newest: String,
+    download: String,
     levels: [&'static str; 7],
+    streams: [&'static str; 3],
     /// Servers with containers: in addresses, and their names.
     servers: Vec<(String, String)>,
 }
@@ -527,25 +581,34 @@ fn search(ctx: &Ctx) -> Result<Reply> {
     });
     let asked: Asked = logs::asked(ctx, of)?;
     let answer = asked.find(ctx.app)?;
-    let items = answer.lines.iter().rev().filter_map(|((_, id), line)| {
-        let c = asked.of.iter().find(|one| one.id == *id)?;
-        Some(Found {
-            container_id: *id,
-            container: c.full_name(),
-            line: line_view(line),
+    let names: HashMap<i64, String> = asked.of.iter().map(|one| (one.id, one.full_name())).collect();
+    let lines = answer.lines.iter().filter_map(|((_, id), line)| {
+        let name = names.get(id)?.clone();
+        Some(LineView {
+            of: Some(OfLine { id: *id, name }),
+            ..line_view(line)
         })
     });
-    let (server_id, project) = (ctx.param("server_id"), ctx.param("project"));
-    let older = answer
-        .next()
-        .map(|cursor| narrowed.query(&[("server_id", server_id), ("project", project), ("before", &cursor)]));
+    let choice = ["server_id", "project", "containers"].map(|name| (name, ctx.param(name)));
+    let with = |more: &[(&'static str, &str)]| narrowed.query(&[&choice[..], more].concat());
+    let is_live = [ctx.param("before"), ctx.param("after"), &narrowed.until]
+        .iter()
+        .all(|text| text.is_empty());
+    let [server_id, project, containers] = choice.map(|(_, value)| value.to_string());
     let content = Search {
-        server_id: server_id.into(),
-        project: project.into(),
-        items: items.collect(),
-        asked: !narrowed.is_empty(),
-        older,
+        server_id,
+        project,
+        containers,
+        lines: lines.collect(),
+        running: is_live,
+        live: narrowed.live(&choice),
+        last: answer.last(),
+        older: answer.next().map(|cursor| with(&[("before", &cursor)])),
+        back: !is_live,
+        newest: with(&[]),
+        download: format!("/api/log-search/log.txt{}", with(&[("tail", "5000")])),
         levels: Level::NAMES,
+        streams: Stream::NAMES,
         servers: servers.collect(),
         narrowed,
     };

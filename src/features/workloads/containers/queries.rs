@@ -48,6 +48,12 @@ pub struct Container {
     pub unhealthy_since: Option<Ms>,
     /// An end before this, unix ms, is one that somebody here has asked for.
     pub asked_until: Option<Ms>,
+    /// Does its label say that it is to be restarted when it is unhealthy?
+    pub restart_label: bool,
+    /// What people say of that: `label`, `on`, `off`.
+    pub restart_unhealthy: String,
+    /// Times of the last of these restarts, unix ms.
+    pub healed_at: Vec<Ms>,
     /// What is an alert about it.
     pub troubles: Vec<String>,
     /// First seen.
@@ -56,9 +62,40 @@ pub struct Container {
     pub seen_at: Ms,
 }
 
+impl Container {
+    /// One that is seen for the first time, of which nothing is known but its name.
+    pub fn new(server: Of, server_name: &str, name: &str, now: Ms) -> Container {
+        Container {
+            id: 0,
+            server,
+            server_name: server_name.into(),
+            name: name.into(),
+            life: String::new(),
+            image: String::new(),
+            project: String::new(),
+            service: String::new(),
+            state: String::new(),
+            health: String::new(),
+            exit_code: None,
+            oom: false,
+            restarts: 0,
+            restarts_at: Vec::new(),
+            since: now,
+            unhealthy_since: None,
+            asked_until: None,
+            restart_label: false,
+            restart_unhealthy: "label".into(),
+            healed_at: Vec::new(),
+            troubles: Vec::new(),
+            created_at: now,
+            seen_at: now,
+        }
+    }
+}
+
 const COLUMNS: &str = "c.id, c.server_id, coalesce(s.name, ''), c.name, c.life, c.image, c.project, c.service, c.state,
     c.health, c.exit_code, c.oom, c.restarts, c.restarts_at, c.since, c.unhealthy_since, c.troubles, c.created_at, c.seen_at,
-    c.asked_until";
+    c.asked_until, c.restart_label, c.restart_unhealthy, c.healed_at";
 const FROM: &str = "containers c LEFT JOIN main.servers s ON s.id = c.server_id";
 
 fn container(r: &Row) -> rusqlite::Result<Container> {
@@ -84,6 +121,9 @@ fn container(r: &Row) -> rusqlite::Result<Container> {
         created_at: r.get(17)?,
         seen_at: r.get(18)?,
         asked_until: r.get(19)?,
+        restart_label: r.get(20)?,
+        restart_unhealthy: r.get(21)?,
+        healed_at: serde_json::from_str(&list(22)?).unwrap_or_default(),
     })
 }
 
@@ -159,16 +199,26 @@ pub fn ask_end(conn: &Conn, id: i64, until: Ms) -> Result<()> {
     Ok(())
 }
 
+/// Stores what people say of its restart when it is unhealthy.
+pub fn set_restart_unhealthy(conn: &Conn, id: i64, option: &str) -> Result<()> {
+    conn.execute(
+        "UPDATE containers SET restart_unhealthy = ?2 WHERE id = ?1",
+        params![id, option],
+    )?;
+    Ok(())
+}
+
 /// Stores what was seen of one; with the number 0 it is new. Returns its number.
 pub fn put(conn: &Conn, c: &Container) -> Result<i64> {
     let (restarts_at, troubles) = (serde_json::json!(c.restarts_at), serde_json::json!(c.troubles));
+    let healed_at = serde_json::json!(c.healed_at);
     conn.prepare_cached(
         "INSERT INTO containers (id, server_id, name, life, image, project, service, state, health, exit_code, oom, restarts,
-           restarts_at, since, unhealthy_since, troubles, created_at, seen_at)
-         VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+           restarts_at, since, unhealthy_since, troubles, created_at, seen_at, restart_label, healed_at)
+         VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
          ON CONFLICT (id) DO UPDATE SET life = ?4, image = ?5, project = ?6, service = ?7, state = ?8, health = ?9,
            exit_code = ?10, oom = ?11, restarts = ?12, restarts_at = ?13, since = ?14, unhealthy_since = ?15,
-           troubles = ?16, seen_at = ?18",
+           troubles = ?16, seen_at = ?18, restart_label = ?19, healed_at = ?20",
     )?
     .execute(params![
         c.id,
@@ -188,7 +238,9 @@ pub fn put(conn: &Conn, c: &Container) -> Result<i64> {
         c.unhealthy_since,
         troubles.to_string(),
         c.created_at,
-        c.seen_at
+        c.seen_at,
+        c.restart_label,
+        healed_at.to_string()
     ])?;
     Ok(if c.id == 0 { conn.last_insert_rowid() } else { c.id })
 }

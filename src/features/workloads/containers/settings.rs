@@ -1,9 +1,9 @@
 //! Settings: what is followed, what is kept, when something is an alert.
 
-use crate::base::clock::{DAY, MINUTE};
+use crate::base::clock::{DAY, HOUR, MINUTE};
 use crate::base::error::Result;
 use crate::db::Conn;
-use crate::journal::{Bounds, Words};
+use crate::journal::Bounds;
 use crate::settings::Setting;
 
 /// All of them, in the order of the page.
@@ -14,8 +14,7 @@ pub const SETTINGS: &[Setting] = &[
     CONTAINERS_LOG_DAYS,
     CONTAINERS_UNHEALTHY_S,
     CONTAINERS_LOOP_COUNT,
-    CONTAINERS_ALERT_WORDS,
-    CONTAINERS_ALERT_COUNT,
+    CONTAINERS_HEAL_COUNT,
 ];
 
 /// `containers.follow`
@@ -38,19 +37,14 @@ pub const CONTAINERS_UNHEALTHY_S: Setting = Setting::of_number("containers.unhea
 /// `containers.loop_count`
 pub const CONTAINERS_LOOP_COUNT: Setting = Setting::of_number("containers.loop_count", (2, 100), 3, "");
 
-/// `containers.alert_words`
-pub const CONTAINERS_ALERT_WORDS: Setting = Setting::of_text("containers.alert_words", 500, "", |text| {
-    Words::parse(text).map(|_| text.into())
-});
-
-/// `containers.alert_count`
-pub const CONTAINERS_ALERT_COUNT: Setting = Setting::of_number("containers.alert_count", (1, 10_000), 5, "");
+/// `containers.heal_count`
+pub const CONTAINERS_HEAL_COUNT: Setting = Setting::of_number("containers.heal_count", (1, 20), 3, "");
 
 /// In which a container must end several times to be in a loop, and after which without an end it is calm.
 pub const LOOP_WINDOW: i64 = 10 * MINUTE;
 
-/// In which lines with the words of an alert are counted.
-pub const WORDS_WINDOW: i64 = 5 * MINUTE;
+/// In which restarts of an unhealthy container are counted.
+pub const HEAL_WINDOW: i64 = HOUR;
 
 /// What the journal keeps.
 pub fn bounds(conn: &Conn) -> Result<Bounds> {

@@ -2,9 +2,10 @@
 //! is an alert when nobody asked for it, its code is not 0 and the engine has not started it again after some seconds; an
 //! end for want of memory always; several ends in a row are a loop.
 
+use super::acts;
 use super::model::{EngineId, GONE, Listed};
 use super::queries::{self, Container, Of};
-use super::settings::{self, LOOP_WINDOW};
+use super::settings::{self, HEAL_WINDOW, LOOP_WINDOW};
 use crate::app::App;
 use crate::base::clock::{self, MINUTE, Ms, SECOND, rfc3339};
 use crate::base::error::Result;
@@ -23,6 +24,10 @@ pub const OOM: &str = "container.oom";
 pub const UNHEALTHY: &str = "container.unhealthy";
 /// Alert: it ends again and again.
 pub const LOOPS: &str = "container.loops";
+/// It is restarted because it is unhealthy.
+pub const HEALS: &str = "container.heals";
+/// Alert: it was restarted as often as may be, and is unhealthy again.
+pub const GAVE_UP: &str = "container.gave_up";
 /// It runs again.
 pub const RUNNING: &str = "container.running";
 /// It is healthy again.
@@ -44,6 +49,8 @@ const LAST_WORDS: Ms = MINUTE;
 const LAST_LINES: usize = 40;
 /// Ends that are remembered.
 const ENDS_MAX: usize = 100;
+/// How long a restart of an unhealthy container may take until the next is tried.
+const HEAL_PAUSE: Ms = 5 * MINUTE;
 /// Containers that are gone of which a server's history is kept.
 const GONE_MAX: i64 = 500;
 
@@ -106,6 +113,7 @@ impl Told {
 struct Patience {
     unhealthy: Ms,
     loop_count: usize,
+    heal_count: usize,
 }
 
 /// A server's containers after a list.
@@ -131,6 +139,7 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         let patience = Patience {
             unhealthy: settings::CONTAINERS_UNHEALTHY_S.number(tx)? * SECOND,
             loop_count: usize::try_from(settings::CONTAINERS_LOOP_COUNT.number(tx)?).unwrap_or(3),
+            heal_count: usize::try_from(settings::CONTAINERS_HEAL_COUNT.number(tx)?).unwrap_or(3),
         };
         let (known, _) = queries::list(tx, &filter)?;
         let mut known: BTreeMap<String, Container> = known.into_iter().map(|one| (one.name.clone(), one)).collect();
@@ -145,7 +154,9 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         };
         for one in &listed {
             let before = known.remove(&one.name);
-            let mut after = before.clone().unwrap_or_else(|| fresh(server, &name, one, now));
+            let mut after = before
+                .clone()
+                .unwrap_or_else(|| Container::new(server, &name, &one.name, now));
             let happened = step(&mut after, before.as_ref(), one, told, &patience, now);
             after.troubles = troubles(&after.troubles, &happened);
             if before.as_ref() != Some(&after) {
@@ -153,7 +164,12 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
                 after.id = queries::put(tx, &after)?;
             }
             applied.waits |= may_wait(&after, told, one, now);
-            happened.iter().try_for_each(|what| say(app, tx, &after, what, now))?;
+            for what in &happened {
+                say(app, tx, &after, what, now)?;
+                if what.kind == HEALS {
+                    acts::heal(app, tx, &after)?;
+                }
+            }
             applied.here.push((one.clone(), after));
         }
         for (_, mut gone) in known.into_iter().filter(|(_, one)| one.state != GONE) {
@@ -173,31 +189,6 @@ pub fn apply(app: &App, server: Of, listed: Vec<Listed>, told: &mut Told) -> Res
         waits: applied.waits || !told.early.is_empty(),
         ..applied
     })
-}
-
-fn fresh(server: Of, server_name: &str, one: &Listed, now: Ms) -> Container {
-    Container {
-        id: 0,
-        server,
-        server_name: server_name.into(),
-        name: one.name.clone(),
-        life: one.life.as_str().into(),
-        image: String::new(),
-        project: String::new(),
-        service: String::new(),
-        state: String::new(),
-        health: String::new(),
-        exit_code: None,
-        oom: false,
-        restarts: 0,
-        restarts_at: Vec::new(),
-        since: now,
-        unhealthy_since: None,
-        asked_until: None,
-        troubles: Vec::new(),
-        created_at: now,
-        seen_at: now,
-    }
 }
 
 /// Something to be said.
@@ -239,6 +230,7 @@ fn step(
     let is_new_life = c.life != one.life.as_str();
     (c.life, c.image) = (one.life.as_str().into(), one.image.clone());
     (c.project, c.service) = (one.project.clone(), one.service.clone());
+    c.restart_label = one.labels.get("restart").is_some_and(|when| when == "unhealthy");
     if c.state != one.state || is_new_life {
         (c.state, c.since) = (one.state.into(), now);
     }
@@ -295,6 +287,9 @@ fn step(
             if now - since >= patience.unhealthy && !has_trouble(c, UNHEALTHY) {
                 out.push(Happened::of(UNHEALTHY));
             }
+            if now - since >= patience.unhealthy && !asked {
+                out.extend(heal(c, since, patience, now));
+            }
         }
         _ => {
             c.unhealthy_since = None;
@@ -306,11 +301,43 @@ fn step(
     out
 }
 
+/// Is it restarted when it is unhealthy?
+pub fn is_healed(c: &Container) -> bool {
+    match c.restart_unhealthy.as_str() {
+        "label" => c.restart_label,
+        option => option == "on",
+    }
+}
+
+/// What is done about one that is unhealthy since then: a restart, once in each such time, or no more of them.
+fn heal(c: &mut Container, since: Ms, patience: &Patience, now: Ms) -> Option<Happened> {
+    c.healed_at.retain(|at| now - *at < HEAL_WINDOW);
+    let waits = c
+        .healed_at
+        .last()
+        .is_some_and(|at| *at >= since && now - *at < HEAL_PAUSE);
+    if !is_healed(c) || waits {
+        return None;
+    }
+    let so_often = format!("It was restarted {} times within an hour.", c.healed_at.len());
+    let kind = if c.healed_at.len() < patience.heal_count {
+        c.healed_at.push(now);
+        HEALS
+    } else if c.troubles.iter().any(|kind| kind == GAVE_UP) {
+        return None;
+    } else {
+        GAVE_UP
+    };
+    let evidence = vec![so_often];
+    Some(Happened { kind, evidence })
+}
+
 /// Will waiting alone bring something to be said?
 fn may_wait(c: &Container, told: &Told, one: &Listed, now: Ms) -> bool {
     let has = |kind: &str| c.troubles.iter().any(|trouble| trouble == kind);
     let ended = !is_up(&c.state) && !c.restarts_at.is_empty() && !has(DIED) && !is_asked(c, told, one, now);
-    ended && c.exit_code != Some(0) || c.unhealthy_since.is_some() && !has(UNHEALTHY)
+    let unhealthy = c.unhealthy_since.is_some() && (!has(UNHEALTHY) || is_healed(c) && !has(GAVE_UP));
+    ended && c.exit_code != Some(0) || unhealthy
 }
 
 /// What is an alert after this.
@@ -319,7 +346,8 @@ fn troubles(before: &[String], happened: &[Happened]) -> Vec<String> {
     for what in happened {
         match what.kind {
             RUNNING => out.retain(|kind| kind != DIED),
-            HEALTHY => out.retain(|kind| kind != UNHEALTHY),
+            HEALTHY => out.retain(|kind| kind != UNHEALTHY && kind != GAVE_UP),
+            HEALS => {}
             CALM => out.retain(|kind| kind != OOM && kind != LOOPS),
             REMOVED => out.clear(),
             kind => out.push(kind.into()),
@@ -330,9 +358,8 @@ fn troubles(before: &[String], happened: &[Happened]) -> Vec<String> {
 
 fn say(app: &App, tx: &Tx, c: &Container, what: &Happened, now: Ms) -> Result<()> {
     let mut evidence = what.evidence.clone();
-    if [DIED, OOM, LOOPS, UNHEALTHY].contains(&what.kind) {
-        evidence.insert(0, how(c, now));
-        evidence.extend(last_words(app, c, now)?);
+    if [DIED, OOM, LOOPS, UNHEALTHY, GAVE_UP].contains(&what.kind) {
+        evidence.extend(self::evidence(app, c, now)?);
     }
     let data = serde_json::json!({
         "name": c.full_name(), "container": c.name, "server_id": c.server, "image": c.image, "state": c.state,
@@ -363,8 +390,15 @@ fn how(c: &Container, now: Ms) -> String {
     out
 }
 
+/// How it is, and what it said in the minute before.
+pub fn evidence(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
+    let mut out = vec![how(c, now)];
+    out.extend(last_words(app, c, now)?);
+    Ok(out)
+}
+
 /// What it said in the minute before.
-pub fn last_words(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
+fn last_words(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
     let newest = app.journal.newest(
         &[c.subject()],
         &Filter::default(),
@@ -390,19 +424,13 @@ pub fn last_words(app: &App, c: &Container, now: Ms) -> Result<Vec<String>> {
         .newest(&[c.subject()], &Filter::default(), span, LAST_LINES, until)?;
     let line = |line: &crate::journal::Line| {
         let text = text::cut(&line.text, 300);
-        format!("{} {}", rfc3339(line.at / 1_000_000), lines::plain(&uncoloured(text)))
+        format!(
+            "{} {}",
+            rfc3339(line.at / 1_000_000),
+            lines::plain(&lines::uncoloured(text))
+        )
     };
     Ok(page.lines.iter().map(|(_, one)| line(one)).collect())
-}
-
-/// A line without its colours.
-pub fn uncoloured(line: &str) -> String {
-    let mut parts = line.split("\u{1b}[");
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        out.push_str(part.split_once('m').map_or("", |(_, text)| text));
-    }
-    out
 }
 
 #[cfg(test)]
@@ -440,9 +468,12 @@ mod tests {
             let patience = Patience {
                 unhealthy: 60 * SECOND,
                 loop_count: 3,
+                heal_count: 2,
             };
             let before = self.container.clone();
-            let mut c = before.clone().unwrap_or_else(|| fresh(None, "", &one, self.now));
+            let mut c = before
+                .clone()
+                .unwrap_or_else(|| Container::new(None, "", &one.name, self.now));
             let happened = step(&mut c, before.as_ref(), &one, &self.told, &patience, self.now);
             c.troubles = troubles(&c.troubles, &happened);
             self.container = Some(c);
@@ -545,7 +576,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unhealthy_is_restarted_so_often_and_then_given_up() {
+        let mut story = Story::new();
+        let healing = |health: &'static str| Listed {
+            labels: [("restart".to_string(), "unhealthy".to_string())].into(),
+            ..listed("running", health, None)
+        };
+        story.see(0, healing("healthy"));
+        for _ in 0..2 {
+            let first = story.see(SECOND, healing("unhealthy"));
+            assert!(first.is_empty(), "{first:?}");
+            assert!(story.see(MINUTE, healing("unhealthy")).contains(&HEALS));
+            assert!(story.see(SECOND, healing("unhealthy")).is_empty(), "once");
+            story.see(SECOND, healing("starting"));
+        }
+        story.see(SECOND, healing("unhealthy"));
+        assert_eq!(story.see(MINUTE, healing("unhealthy")), [GAVE_UP]);
+        assert!(story.see(10 * MINUTE, healing("unhealthy")).is_empty());
+        assert_eq!(story.see(SECOND, healing("healthy")), [HEALTHY]);
+        assert!(story.container.as_ref().unwrap().troubles.is_empty());
+
+        // Whom a person has asked to end is left alone, and whom nobody wants to be restarted.
+        let mut story = Story::new();
+        story.see(0, healing("unhealthy"));
+        story.told.asked(healing("").life);
+        story.told.asked.values_mut().for_each(|at| *at = story.now);
+        assert_eq!(story.see(MINUTE, healing("unhealthy")), [UNHEALTHY]);
+        let mut story = Story::new();
+        story.see(0, healing("unhealthy"));
+        story.container.as_mut().unwrap().restart_unhealthy = "off".into();
+        assert_eq!(story.see(MINUTE, healing("unhealthy")), [UNHEALTHY]);
+    }
+
+    #[test]
     fn colours_are_taken_off() {
-        assert_eq!(uncoloured("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}[3"), "abc");
+        assert_eq!(lines::uncoloured("a\u{1b}[1;31mb\u{1b}[0mc\u{1b}[3"), "abc");
     }
 }

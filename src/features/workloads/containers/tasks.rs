@@ -1,9 +1,10 @@
 //! What people do to containers: start, stop, restart, as tasks. The engine is reached anew for each, so that an act does
 //! not wait for the collector, nor the collector for it.
 
+use super::acts::{Act, RESTART, START, STOP};
 use super::collect;
 use super::engine::{Ask, Engine};
-use super::model::EngineId;
+use super::model::{EngineId, Inspected};
 use super::observed::TARGET;
 use super::queries::{self, Container};
 use crate::access::right::{self, may};
@@ -12,15 +13,7 @@ use crate::base::error::{Error, Kind as Fault, Result};
 use crate::form::param::{self, Param};
 use crate::task::worker::Run;
 use crate::task::{ByClock, Class, Kind, Outcome, Tries};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// Kind: starts a container.
-pub const START: &str = "container.start";
-/// Kind: stops a container.
-pub const STOP: &str = "container.stop";
-/// Kind: restarts a container.
-pub const RESTART: &str = "container.restart";
 
 /// Seconds between the request to end and the end, when nobody says otherwise.
 const GRACE_S: i64 = 10;
@@ -67,22 +60,6 @@ pub const TASKS: &[Kind] = &[
     }),
 ];
 
-/// Input of an act.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Act {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    grace_s: Option<i64>,
-}
-
-impl Act {
-    /// Reads `{"grace_s"}`.
-    pub fn read(mut input: crate::form::Input) -> Result<Act> {
-        let grace_s = input.number("grace_s");
-        input.finish(&[])?;
-        Ok(Act { grace_s })
-    }
-}
-
 fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) -> Result<Outcome> {
     let input: Act = run.input()?;
     let grace = u32::try_from(input.grace_s.unwrap_or(GRACE_S)).unwrap_or_default();
@@ -95,6 +72,12 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
         life.short(),
         container.image
     ));
+    if input.unhealthy && !is_to_be_healed(run, &container, &life)? {
+        return Ok(Outcome {
+            changed: 0,
+            commit: None,
+        });
+    }
     if !matches!(ask(&life, grace), Ask::Start(_)) {
         let until = clock::now() + (i64::from(grace) + MORE_S) * SECOND;
         run.app.db.write(|tx| queries::ask_end(tx, container.id, until))?;
@@ -116,6 +99,24 @@ fn act(run: &Run, ask: for<'a> fn(&'a EngineId, u32) -> Ask<'a>, is_so: &str) ->
         _ => "Done.",
     });
     Ok(Outcome { changed, commit: None })
+}
+
+/// Is it still unhealthy, and has nobody asked for its end meanwhile?
+fn is_to_be_healed(run: &Run, container: &Container, life: &EngineId) -> Result<bool> {
+    if container.asked_until.is_some_and(|until| clock::now() < until) {
+        run.log
+            .say("Somebody has just asked for its end or restart: it is left alone.");
+        return Ok(false);
+    }
+    let details: Inspected = collect::with_engine(run.app, container.server, run.cancel, |engine: &Engine| {
+        engine.read(&Ask::Inspect(life))
+    })?;
+    let is_so = details.state.status == "running" && details.health() == "unhealthy";
+    run.log.say(match is_so {
+        true => "It is unhealthy, and is restarted as its option or label says.",
+        false => "It is not unhealthy any more: it is left alone.",
+    });
+    Ok(is_so)
 }
 
 fn life(container: &Container) -> Result<EngineId> {

@@ -1,9 +1,11 @@
 //! The form of a server: a new one, a changed one. What is refused comes back with what was typed, except secrets.
 
-use crate::access::right::{Edit, Run, Servers};
+use crate::access::Place;
+use crate::access::right::{Edit, Read, Run, Secrets, Servers, may};
 use crate::base::error::{Error, Kind, Result};
 use crate::features::fleet::servers::model::{self, Fields};
 use crate::features::fleet::servers::{self, Server, api, tasks};
+use crate::features::house::secrets;
 use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -88,11 +90,34 @@ fn form_of(s: &Server) -> Form {
     }
 }
 
+/// Secrets that servers may use, for who may see their names: password or key, number, name.
+fn offered(ctx: &Ctx) -> Result<Vec<(&'static str, i64, String)>> {
+    if !ctx.actor()?.has(may(Read, Secrets), &Place::Everywhere) {
+        return Ok(Vec::new());
+    }
+    let (all, _) = (ctx.app.db).read(|conn| secrets::list(conn, "", "", SECRETS_OFFERED, 0))?;
+    let usable = all
+        .into_iter()
+        .filter(|s| s.fields.scope.iter().any(|word| word == "servers"));
+    let row = |s: secrets::Secret| {
+        let field = if s.fields.kind == "private_key" {
+            "ssh_key"
+        } else {
+            "password"
+        };
+        (field, s.id.get(), s.fields.name)
+    };
+    Ok(usable.map(row).collect())
+}
+
+/// Secrets to choose from.
+const SECRETS_OFFERED: i64 = 500;
+
 fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
     page::show(
         ctx,
         "servers/form.html",
-        serde_json::json!({ "form": form, "errors": errors }),
+        serde_json::json!({ "form": form, "errors": errors, "secrets": offered(ctx)? }),
     )
 }
 
@@ -112,6 +137,15 @@ fn input(pairs: &[(String, String)]) -> Input {
     for (name, value) in pairs {
         let value = match name.as_str() {
             "csrf" | "then" => continue,
+            reference if reference.ends_with("_secret_id") => {
+                if let Ok(number) = value.parse::<i64>() {
+                    let field = reference.trim_end_matches("_secret_id");
+                    object.insert(field.into(), serde_json::json!({ "secret_id": number }));
+                }
+                continue;
+            }
+            // What was typed is nothing beside a secret that was chosen.
+            secret if object.get(secret).is_some_and(|v| v.is_object()) => continue,
             secret if SECRET_FIELDS.contains(&secret) && value.is_empty() => continue,
             "tags" | "public_ips" => value.split([',', ' ']).filter(|t| !t.is_empty()).collect(),
             _ => serde_json::Value::from(value.as_str()),
@@ -138,7 +172,10 @@ pub fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let by = ctx.allowed(Edit, Servers)?;
     let fresh = ctx.app.db.read(servers::fresh)?;
-    let added = model::read(input(&pairs), fresh, None).and_then(|valid| {
+    let mut draft = input(&pairs);
+    let added = api::refer(ctx.app, &mut draft, None).and_then(|refs| {
+        let mut valid = model::read(draft, fresh, None)?;
+        valid.refs = refs;
         model::check_here(&valid.fields, None, by)?;
         api::check_stored_key(ctx.app, None, &valid.secrets)?;
         let id = ctx.app.db.write(|tx| servers::create(ctx.app, tx, &valid, by))?;

@@ -62,7 +62,7 @@ pub struct Fact {
 }
 
 /// Facts shown, in this order, as reported by `check-ssh` and the installs.
-const FACTS: [&str; 16] = [
+const FACTS: [&str; 18] = [
     "kernel",
     "arch",
     "cpu_model",
@@ -79,6 +79,8 @@ const FACTS: [&str; 16] = [
     "glances_version",
     "glances_from",
     "systemd",
+    "docker",
+    "podman",
 ];
 
 pub fn view(s: Server, sample: Option<Sample>) -> (View, Vec<Fact>) {
