@@ -130,6 +130,7 @@ pub const STATE: &[Step] = steps![
     "0067_actions.sql",
     "0068_admin.sql",
     "0069_projects.sql",
+    "0070_user_projects.sql",
 ];
 
 /// Steps of `metrics.db`.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::text;
-use crate::features::workloads::containers::{self, CONTAINERS};
+use crate::features::workloads::containers::CONTAINERS;
 use crate::journal::{Stream, Words};
 use crate::schedule::service::{Service, ServiceRun};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -164,7 +164,7 @@ impl Found {
     fn add(&mut self, now: Ms, at: String, line: &str) {
         self.at.push_back(now);
         self.texts
-            .push_back(format!("{at} {}", containers::uncoloured(text::cut(line, 300))));
+            .push_back(format!("{at} {}", crate::base::lines::uncoloured(text::cut(line, 300))));
         let (many, old) = (
             self.at.len().saturating_sub(FOUND_MAX),
             self.texts.len().saturating_sub(TEXTS_MAX),

@@ -35,7 +35,6 @@ use std::collections::HashSet;
 
 pub use chosen::Chosen;
 pub use observed::CONTAINERS;
-pub use state::uncoloured;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
