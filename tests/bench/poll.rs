@@ -13,10 +13,13 @@ mod peers;
 mod stored;
 
 use fleet::Town;
+use lamplighter::app::App;
 use lamplighter::base::clock::{self, Duration, Ms};
+use lamplighter::base::config::Config;
 use lamplighter::base::host::Host;
 use lamplighter::base::id::Id;
 use lamplighter::base::{random, sys};
+use lamplighter::daemon::{FEATURES, registry};
 use lamplighter::db::{Db, Durability, schema};
 use lamplighter::features::fleet::latest;
 use lamplighter::features::fleet::metrics::{
@@ -275,12 +278,20 @@ fn sample(base: &Sample, server: i64, at: Ms) -> Sample {
 
 /// A poll made an observation, and that held against the built-in rules: as it mostly is, and with two disks that wait for their time.
 fn judging(folder: &Folder, body: &[u8]) {
-    let db = Db::open(&folder.0.join("state.db"), Durability::Full, schema::STATE).unwrap();
+    let config = Config::load(
+        &[("DATA_DIR", folder.0.join("house").display().to_string())],
+        None,
+        &Default::default(),
+    )
+    .unwrap();
+    let app = App::open(config, Arc::new(registry(FEATURES))).unwrap();
     let full = metrics::parse(body).unwrap();
     let usual = sample(&full, 1, NOW);
     for (what, sample) in [("ordinary", &usual), ("two full disks", &full)] {
         let mut evaluator = Evaluator::default();
-        let rules = db.read(|conn| rules::in_force(conn, &SERVERS, Rule::is_of_observations));
+        let rules = app
+            .db
+            .read(|conn| rules::in_force(&app, conn, &SERVERS, Rule::is_of_observations));
         evaluator.set(rules.unwrap(), Vec::new(), clock::mono());
         let poll = Polled {
             server: Id::new(1),

@@ -76,8 +76,11 @@ pub fn set_values(conn: &Conn, id: i64, value: &[u8], passphrase: Option<&[u8]>)
     Ok(())
 }
 
+/// A sealed value, and the sealed passphrase of a key that has one.
+pub type SealedValue = (Vec<u8>, Option<Vec<u8>>);
+
 /// What is sealed of the new value.
-pub fn values(conn: &Conn, id: i64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+pub fn values(conn: &Conn, id: i64) -> Result<Option<SealedValue>> {
     let mut statement =
         conn.prepare_cached("SELECT value, passphrase FROM secret_rotations WHERE id = ?1 AND value IS NOT NULL")?;
     Ok(statement.query_row([id], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)

@@ -117,7 +117,7 @@ pub fn route(route: &Route, lang: Lang, origin: &str) -> Result<Described> {
         Some(Body::Document(of)) => (&[][..], shape(of, lang)),
         Some(Body::Bytes(max)) => (
             &[][..],
-            plain(&format!("{} ≤ {} MiB", word(lang, "docs.kind.bytes"), max >> 20)),
+            plain(format!("{} ≤ {} MiB", word(lang, "docs.kind.bytes"), max >> 20)),
         ),
         None => (&[][..], Vec::new()),
     };
