@@ -497,3 +497,42 @@ fn an_inventory_is_read_in_from_a_plugin_and_a_broken_one_says_so() {
         "those that may be asked"
     );
 }
+
+#[test]
+fn a_secrets_value_is_taken_from_a_plugin_by_who_may_reveal_it() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    house.canary("hunter2hunter2");
+    let bao = vault();
+    let networks = json!({ "plugins.networks": "127.0.0.0/8" });
+    admin.put("/api/settings", &networks).is(200);
+    let config = json!({ "url": format!("http://127.0.0.1:{}", bao.port), "mount": "secret" });
+    let kv = json!({ "name": "bao", "definition": "vault-kv", "config": config, "token": "s.good" });
+    let kv = admin.post("/api/plugins", &kv).is(201)["id"].clone();
+    let wanted = |what: &str| json!({ "name": "db", "type": "password", "plugin_id": kv, "plugin_secret": what });
+    let operator = house.somebody("operator");
+    operator
+        .post("/api/secrets", &wanted("app/db#password"))
+        .fails(403, "forbidden");
+    let nothing = admin.post("/api/secrets", &wanted("app/db#none"));
+    assert_eq!(nothing.status, 502, "{}", nothing.text());
+    assert_eq!(
+        admin.post("/api/secrets", &wanted("")).wrong_fields(),
+        ["plugin_secret"]
+    );
+    let made = admin.post("/api/secrets", &wanted("app/db#password")).is(201);
+    let at = format!("/api/secrets/{}", made["id"]);
+    let value = || {
+        let evidence = json!({ "reason": "a look", "password": house.password });
+        admin.post(&format!("{at}/reveal"), &evidence).is(200)["value"].clone()
+    };
+    assert_eq!(value(), "hunter2hunter2");
+    // Another value here, and theirs again.
+    admin
+        .post(&format!("{at}/rotate"), &json!({ "generate": "password" }))
+        .is(200);
+    assert_ne!(value(), "hunter2hunter2");
+    let again = json!({ "plugin_id": kv, "plugin_secret": "app/db#password" });
+    assert_eq!(admin.post(&format!("{at}/rotate"), &again).is(200)["version"], 3);
+    assert_eq!(value(), "hunter2hunter2");
+}

@@ -97,12 +97,32 @@ pub fn inventory(app: &App, id: Id<id::Plugin>) -> Result<String> {
         return Err(Error::new(Kind::Conflict, "plugin_off", say));
     }
     let answer = ask::inventory(app, &plugin);
-    let (ok, say) = match &answer {
-        Ok((names, _)) => (true, format!("It names {} hosts.", names.len())),
+    keep_last(app, id, &answer, |(names, _)| {
+        format!("It names {} hosts.", names.len())
+    })?;
+    Ok(ask::as_ansible(answer?.1).to_string())
+}
+
+/// A secret that one of them has, by `path#key`; what came of it is kept with the plugin, without the value. Errors:
+/// `not_found`, `plugin_off`, `plugin_answer`, those of the connection.
+pub fn secret(app: &App, id: Id<id::Plugin>, what: &str) -> Result<Secret> {
+    let plugin = app.db.read(|conn| get(conn, id))?;
+    if !plugin.enabled || plugin.definition.purpose != Purpose::Secrets {
+        let say = "This plugin is switched off, or knows no secrets.";
+        return Err(Error::new(Kind::Conflict, "plugin_off", say));
+    }
+    let answer = ask::secret(app, &plugin, what);
+    let name = text::one_line(what, 100);
+    keep_last(app, id, &answer, |_| format!("“{name}” was taken from it."))?;
+    answer
+}
+
+fn keep_last<T>(app: &App, id: Id<id::Plugin>, answer: &Result<T>, good: impl Fn(&T) -> String) -> Result<()> {
+    let (ok, say) = match answer {
+        Ok(found) => (true, good(found)),
         Err(e) => (false, text::one_line(&e.say, 400)),
     };
-    app.db.write(|tx| queries::set_last(tx, id, clock::now(), ok, &say))?;
-    Ok(ask::as_ansible(answer?.1).to_string())
+    app.db.write(|tx| queries::set_last(tx, id, clock::now(), ok, &say))
 }
 
 fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Settings>) -> Result<Id<id::Plugin>> {
