@@ -12,12 +12,12 @@ use super::lines::{Joiner, Ration};
 use super::model::{EngineId, Inspected};
 use super::resume::{Position, Resume, Verdict};
 use crate::base::clock::{self, Duration, Instant};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::process::{self, Cancel};
 use crate::journal::{Journal, New};
 use crate::series::Subject;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 /// Bytes per read.
@@ -27,7 +27,7 @@ const ROUND_MIN: Duration = Duration::from_millis(300);
 /// Longest one.
 const ROUND_MAX: Duration = Duration::from_secs(60);
 /// The pause is so many times what the round took: the engine reads the whole file each time.
-const ROUND_PAUSE: u32 = 9;
+const ROUND_PAUSE: u32 = 3;
 /// A last line that is the same for so long is whole: its writer writes on at once.
 const SETTLED: Duration = Duration::from_secs(1);
 /// Stack of the thread that listens.
@@ -127,17 +127,26 @@ fn by_rounds(reader: &mut Reader, cancel: &Cancel) -> Result<()> {
             .name("containers.bell".into())
             .stack_size(STACK)
             .spawn_scoped(scope, listen)?;
+        let mut missing = false;
         let mut rounds = || -> Result<()> {
             loop {
                 let begun = clock::mono();
                 let settled = reader.read(false, false, &over)?;
-                over.wait((begun.elapsed() * ROUND_PAUSE).clamp(ROUND_MIN, ROUND_MAX));
-                let ended = match settled {
-                    true => rung.recv().is_err(),
-                    false => rung.try_recv() == Err(TryRecvError::Disconnected),
-                };
-                if ended {
-                    return Ok(());
+                let pause = (begun.elapsed() * ROUND_PAUSE).clamp(ROUND_MIN, ROUND_MAX);
+                let until = clock::mono() + pause;
+                missing = !settled;
+                loop {
+                    let left = until.saturating_duration_since(clock::mono());
+                    let heard = match missing {
+                        true if left.is_zero() => break,
+                        true => rung.recv_timeout(left),
+                        false => rung.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    };
+                    match heard {
+                        Ok(()) => missing = true,
+                        Err(RecvTimeoutError::Timeout) => break,
+                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    }
                 }
             }
         };
@@ -150,7 +159,10 @@ fn by_rounds(reader: &mut Reader, cancel: &Cancel) -> Result<()> {
             .unwrap_or_else(|_| Err(Error::internal("the thread that listens panicked")));
         done.and(heard)?;
         // The container has ended: so has its last line.
-        reader.read(false, true, &over).map(drop)
+        match reader.read(false, true, &over) {
+            Err(e) if e.kind == Kind::NotFound && missing => reader.removed(&over),
+            done => done.map(drop),
+        }
     })
 }
 
@@ -197,6 +209,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The container was removed before a last round: takes what is left, and says that more may have been there.
+    fn removed(&mut self, cancel: &Cancel) -> Result<()> {
+        let skew = self.of.skew;
+        let mut lines = Vec::new();
+        if let Some((held, _)) = self.held.take() {
+            lines.extend(Joiner::default().take(&held.piece(), &mut self.position, |at| skew.ours(at)));
+        }
+        let say = "Lines may be missing here: the container was removed before its last ones were read.";
+        lines.push(New::note(skew.ours(0), say));
+        let mark = Some(self.position.text());
+        self.of.journal.put(self.of.subject, lines, mark, cancel)
+    }
+
     /// Reads to the end of the answer. When that end may be in the middle of a line (`!whole`), its last piece is taken only
     /// when it is settled; says whether all was taken.
     fn read(&mut self, live: bool, whole: bool, cancel: &Cancel) -> Result<bool> {
