@@ -157,11 +157,16 @@ fn by_rounds(reader: &mut Reader, cancel: &Cancel) -> Result<()> {
         let heard: Result<()> = listener
             .join()
             .unwrap_or_else(|_| Err(Error::internal("the thread that listens panicked")));
-        done.and(heard)?;
-        // The container has ended: so has its last line.
-        match reader.read(false, true, &over) {
-            Err(e) if e.kind == Kind::NotFound && missing => reader.removed(&over),
-            done => done.map(drop),
+        let last = match (done, heard) {
+            (Err(e), _) => Err(e),
+            // The container has ended: so has its last line.
+            (Ok(()), Ok(())) => reader.read(false, true, &over).map(drop),
+            // The stream broke: with the container, or with the way to it.
+            (Ok(()), Err(e)) => reader.read(false, false, &over).and(Err(e)),
+        };
+        match last {
+            Err(e) if e.kind == Kind::NotFound && missing => reader.removed(cancel),
+            last => last,
         }
     })
 }
