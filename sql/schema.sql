@@ -949,7 +949,7 @@ CREATE TABLE users (
   lang          TEXT    NOT NULL DEFAULT '',
   created_at    INTEGER NOT NULL,
   last_login_at INTEGER
-, time_zone TEXT NOT NULL DEFAULT '', email TEXT NOT NULL DEFAULT '', unlocked_at INTEGER NOT NULL DEFAULT 0) STRICT;
+, time_zone TEXT NOT NULL DEFAULT '', email TEXT NOT NULL DEFAULT '', unlocked_at INTEGER NOT NULL DEFAULT 0, projects TEXT NOT NULL DEFAULT '[]') STRICT;
 
 -- metrics.db
 

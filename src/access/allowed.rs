@@ -2,11 +2,11 @@
 //! cannot be called without a check, and the audit knows the actor.
 
 use super::right::{IsNoun, IsVerb, Right, Role, may};
-use super::{Actor, Place};
+use super::{Actor, Place, queries};
 use crate::audit::By;
 use crate::base::error::Result;
 use crate::base::sys;
-use crate::db::Conn;
+use crate::db::{Conn, Tx};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -111,6 +111,17 @@ impl<'a, V, N> Allowed<'a, V, N> {
         N: IsNoun,
     {
         (self.of).map_or(Ok(()), |actor| actor.may_at(Right::May(V::VERB, N::NOUN), place))
+    }
+
+    /// What they made belongs to a project of theirs: to the usual one if that is one of them, else to their first.
+    pub fn keep(&self, tx: &Tx, thing: (&str, i64)) -> Result<()> {
+        let theirs = self.of.map_or(&[][..], Actor::projects);
+        let Some(first) = theirs.first() else { return Ok(()) };
+        let usual = queries::project_of(tx, thing.0, thing.1)?;
+        match usual.is_some_and(|id| theirs.contains(&id.get())) {
+            true => Ok(()),
+            false => queries::set_project(tx, thing, *first),
+        }
     }
 
     /// The same one, for another right that this change needs too. Error: `forbidden`.

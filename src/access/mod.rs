@@ -50,6 +50,8 @@ pub struct Actor {
     proof: Proof,
     /// `None`: all rights of the role, everywhere.
     grants: Option<Grants>,
+    /// Of what belongs to projects, that of these alone; empty: of all.
+    projects: Vec<i64>,
 }
 
 /// A reader to whom objects are shown, perhaps without names.
@@ -138,6 +140,7 @@ impl Actor {
             via: Proof::Kernel.named(),
             proof: Proof::Kernel,
             grants: None,
+            projects: Vec::new(),
         }
     }
 
@@ -179,15 +182,32 @@ impl Actor {
 
     /// Restriction of queries whose answers show several objects; `None`: unrestricted.
     pub fn lens(&self) -> Option<Lens> {
-        let grants = self.grants.as_ref()?;
-        Some(grants.lens(|right| self.role.may(right) && self.ceiling.may(right)))
+        let may = |right| self.role.may(right) && self.ceiling.may(right);
+        let mut rows = match &self.grants {
+            Some(grants) => grants.rows(may),
+            None if self.projects.is_empty() => return None,
+            None => {
+                let reads = self.role.rights().filter(|(verb, _)| *verb == right::Verb::Read);
+                let reads = reads
+                    .map(|(verb, noun)| Right::May(verb, noun))
+                    .filter(|right| may(*right));
+                reads.map(|right| (right.to_string(), "all", None)).collect()
+            }
+        };
+        rows.extend(self.projects.iter().map(|id| (String::new(), "project", Some(*id))));
+        Some(scope::lens(&rows))
+    }
+
+    /// The projects whose things alone they see; empty: all.
+    pub fn projects(&self) -> &[i64] {
+        &self.projects
     }
 
     /// The place of the object in question. Only computed for actors with restricted rights.
     pub fn place(&self, look_up: impl FnOnce() -> Result<Place>) -> Result<Place> {
-        match self.grants {
-            Some(_) => look_up(),
-            None => Ok(Place::Everywhere),
+        match self.grants.is_some() || !self.projects.is_empty() {
+            true => look_up(),
+            false => Ok(Place::Everywhere),
         }
     }
 
@@ -200,7 +220,19 @@ impl Actor {
     pub fn has(&self, right: Right, place: &Place) -> bool {
         let needs_grant = matches!(right, Right::May(..));
         let is_granted = (self.grants.as_ref()).is_none_or(|grants| !needs_grant || grants.hold(right, place));
-        self.role.may(right) && self.ceiling.may(right) && is_granted
+        self.role.may(right) && self.ceiling.may(right) && is_granted && self.reaches(right, place)
+    }
+
+    /// Is that in one of their projects? What is made belongs to one ([`Allowed::keep`]), so that it may be made; a list of
+    /// everything is not theirs to read, but what of it [`Self::lens`] shows.
+    fn reaches(&self, right: Right, place: &Place) -> bool {
+        let of_projects = matches!(right, Right::May(right::Verb::Read, noun) if noun.is_in_projects());
+        match place {
+            _ if self.projects.is_empty() => true,
+            Place::In(project, _) => project.is_some_and(|id| self.projects.contains(&id.get())),
+            Place::Everywhere => !of_projects,
+            Place::Granted | Place::At(..) => true,
+        }
     }
 
     /// Is the right held at this place? Error: `forbidden`.
@@ -212,6 +244,7 @@ impl Actor {
             (Some(_), Right::May(..)) if self.role.may(right) && self.ceiling.may(right) => {
                 format!("This token may not do {right} here. Make one with that scope, or ask an administrator.")
             }
+            _ if !self.reaches(right, place) => "It belongs to no project of yours. Ask an administrator.".into(),
             _ => format!("The role {} may not do this. Ask an administrator.", self.role.name()),
         };
         Err(Error::new(Kind::Forbidden, "forbidden", say))
@@ -326,6 +359,8 @@ pub struct Account {
     pub time_zone: String,
     /// When somebody with the data folder said that it may be tried afresh; 0: never.
     pub unlocked_at: Ms,
+    /// Of what belongs to projects they see that of these alone; empty: of all. An administrator always sees all.
+    pub projects: Vec<i64>,
 }
 
 /// Where the hash of a user's password stands.
@@ -353,6 +388,10 @@ impl Account {
             via: proof.named(),
             proof,
             grants: None,
+            projects: match self.role {
+                Role::Admin => Vec::new(),
+                _ => self.projects,
+            },
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{AGENT_MAX, Account, Role, Session, SignIn};
 use crate::base::clock::Ms;
 use crate::base::error::Result;
-use crate::base::id::{Group, Id, Server, User};
+use crate::base::id::{Group, Id, Project, Server, User};
 use crate::base::text;
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
@@ -25,8 +25,13 @@ pub struct RefreshRow {
 }
 
 pub const ACCOUNT: &str = "u.id, u.login, u.password_hash, u.role, u.disabled, u.generation, u.lang, u.time_zone,
-     u.unlocked_at";
-pub const ACCOUNT_COLUMNS: usize = 9;
+     u.unlocked_at, u.projects";
+pub const ACCOUNT_COLUMNS: usize = 10;
+
+/// The numbers of a list; what cannot be read is a project that is not there, so that it shows nothing.
+fn projects(text: &str) -> Vec<i64> {
+    serde_json::from_str(text).unwrap_or_else(|_| vec![0])
+}
 
 pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
     Ok(Account {
@@ -40,6 +45,7 @@ pub fn read_account(r: &Row) -> rusqlite::Result<Account> {
         lang: r.get(6)?,
         time_zone: r.get(7)?,
         unlocked_at: r.get(8)?,
+        projects: projects(r.get_ref(9)?.as_str()?),
     })
 }
 
@@ -100,11 +106,11 @@ pub fn session(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, SessionRow)>
     ))?;
     let row = statement.query_row([hash], |r| {
         let session = SessionRow {
-            csrf: r.get(9)?,
-            generation: r.get(10)?,
-            created_at: r.get(11)?,
-            seen_at: r.get(12)?,
-            family: r.get(13)?,
+            csrf: r.get(ACCOUNT_COLUMNS)?,
+            generation: r.get(ACCOUNT_COLUMNS + 1)?,
+            created_at: r.get(ACCOUNT_COLUMNS + 2)?,
+            seen_at: r.get(ACCOUNT_COLUMNS + 3)?,
+            family: r.get(ACCOUNT_COLUMNS + 4)?,
         };
         Ok((read_account(r)?, session))
     });
@@ -152,11 +158,11 @@ pub fn refresh(conn: &Conn, hash: &[u8]) -> Result<Option<(Account, RefreshRow)>
     ))?;
     let row = statement.query_row([hash], |r| {
         let token = RefreshRow {
-            family: r.get(9)?,
-            generation: r.get(10)?,
-            created_at: r.get(11)?,
-            used_at: r.get(12)?,
-            used_by: r.get(13)?,
+            family: r.get(ACCOUNT_COLUMNS)?,
+            generation: r.get(ACCOUNT_COLUMNS + 1)?,
+            created_at: r.get(ACCOUNT_COLUMNS + 2)?,
+            used_at: r.get(ACCOUNT_COLUMNS + 3)?,
+            used_by: r.get(ACCOUNT_COLUMNS + 4)?,
         };
         Ok((read_account(r)?, token))
     });
@@ -376,6 +382,32 @@ pub fn server_of_container(conn: &Conn, id: i64) -> Result<Option<Id<Server>>> {
     let mut statement = conn.prepare_cached("SELECT server_id FROM main.containers WHERE id = ?1")?;
     let server: Option<Option<i64>> = statement.query_row([id], |r| r.get(0)).optional()?;
     Ok(server.flatten().map(Id::new))
+}
+
+/// The project that a group, a secret or an endpoint belongs to; `None`: there is no such thing.
+pub fn project_of(conn: &Conn, kind: &str, id: i64) -> Result<Option<Id<Project>>> {
+    let mut statement =
+        conn.prepare_cached("SELECT project_id FROM main.project_things WHERE kind = ?1 AND thing_id = ?2")?;
+    let project = statement.query_row(params![kind, id], |r| r.get(0)).optional()?;
+    Ok(project.map(Id::new))
+}
+
+/// From now on it belongs to that project.
+pub fn set_project(conn: &Conn, (kind, id): (&str, i64), project: i64) -> Result<()> {
+    conn.execute(
+        "UPDATE project_things SET project_id = ?3 WHERE kind = ?1 AND thing_id = ?2",
+        params![kind, id, project],
+    )?;
+    Ok(())
+}
+
+/// The secret of a lease, and the endpoint of a delivery.
+pub fn owner(conn: &Conn, kind: &str, id: i64) -> Result<Option<i64>> {
+    let sql = match kind {
+        "lease" => "SELECT secret_id FROM main.leases WHERE id = ?1",
+        _ => "SELECT endpoint_id FROM main.notification_queue WHERE id = ?1",
+    };
+    Ok(conn.prepare_cached(sql)?.query_row([id], |r| r.get(0)).optional()?)
 }
 
 /// Target of a task, alert or silence, by type and id; `None`: it has no place.

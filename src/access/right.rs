@@ -118,6 +118,11 @@ impl Noun {
         )
     }
 
+    /// Do objects of it belong to a project?
+    pub const fn is_in_projects(self) -> bool {
+        matches!(self, Noun::Groups | Noun::Secrets | Noun::Notifications)
+    }
+
     /// Does an answer about it show objects of other kinds?
     pub const fn is_mixed(self) -> bool {
         matches!(self, Noun::Dashboard | Noun::Document | Noun::Events)

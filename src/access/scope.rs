@@ -4,7 +4,7 @@
 use super::queries;
 use super::right::{Noun, Right, Verb};
 use crate::base::error::Result;
-use crate::base::id::{Group, Id, Server};
+use crate::base::id::{Group, Id, Project, Server};
 use crate::db::{Conn, Lens};
 use std::fmt;
 
@@ -89,6 +89,8 @@ pub enum Place {
     Granted,
     /// An object: its group and its servers.
     At(Option<Id<Group>>, Vec<Id<Server>>),
+    /// An object of this project, which is that group or another thing; without a project: there is no such object.
+    In(Option<Id<Project>>, Option<Id<Group>>),
 }
 
 impl Place {
@@ -108,9 +110,20 @@ impl Place {
             Some("tasks") => "task",
             Some("alerts") => "alert",
             Some("silences") => "silence",
+            Some("secrets") => "secret",
+            Some("leases") => "lease",
+            Some("notifications") => "endpoint",
             _ => return Ok(None),
         };
-        let id = parts.next().and_then(|id| id.parse().ok());
+        let mut id = parts.next();
+        let kind = match (kind, id) {
+            ("endpoint", Some("deliveries" | "log")) => {
+                id = parts.next();
+                "delivery"
+            }
+            _ => kind,
+        };
+        let id = id.and_then(|id| id.parse().ok());
         id.map(|id| Place::of(conn, (kind, id))).transpose()
     }
 
@@ -119,7 +132,15 @@ impl Place {
     pub fn of(conn: &Conn, (kind, id): (&str, i64)) -> Result<Place> {
         match kind {
             "server" => Ok(Place::At(None, vec![Id::new(id)])),
-            "group" => Ok(Place::At(Some(Id::new(id)), Vec::new())),
+            "group" => Ok(Place::In(queries::project_of(conn, kind, id)?, Some(Id::new(id)))),
+            "secret" | "endpoint" | "plugin" => Ok(Place::In(queries::project_of(conn, kind, id)?, None)),
+            "lease" | "delivery" => {
+                let of = if kind == "lease" { "secret" } else { "endpoint" };
+                match queries::owner(conn, kind, id)? {
+                    Some(id) => Place::of(conn, (of, id)),
+                    None => Ok(Place::In(None, None)),
+                }
+            }
             "domain" => Ok(Place::At(
                 queries::group_of_domain(conn, id)?,
                 queries::servers_of_domain(conn, id)?,
@@ -147,8 +168,19 @@ pub fn exists(conn: &Conn, thing: (&str, i64)) -> Result<bool> {
     queries::scoped_thing_exists(conn, thing)
 }
 
-/// SQL views for [`Grants::lens`].
+/// SQL views for [`lens`].
 const VIEWS: &str = include_str!("views.sql");
+
+/// A row of the table `granted`: right, scope, number.
+pub(super) type Row = (String, &'static str, Option<i64>);
+
+/// The restriction of queries to what these rows show.
+pub(super) fn lens(rows: &[Row]) -> Lens {
+    Lens {
+        views: VIEWS,
+        granted: serde_json::json!(rows).to_string().into(),
+    }
+}
 
 /// Grants of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +201,7 @@ impl Grants {
             _ if has(Scope::All) => true,
             Place::Everywhere => false,
             Place::Granted => of_right().next().is_some(),
+            Place::In(_, group) => group.is_some_and(|id| has(Scope::Group(id))),
             Place::At(group, servers) => {
                 let on_granted = !servers.is_empty() && servers.iter().all(|id| has(Scope::Server(*id)));
                 on_granted || group.is_some_and(|id| has(Scope::Group(id)))
@@ -176,19 +209,15 @@ impl Grants {
         }
     }
 
-    /// The restriction of queries to what these grants show, as far as `may` allows.
-    pub(super) fn lens(&self, may: impl Fn(Right) -> bool) -> Lens {
+    /// What these grants let read, as far as `may` allows: rows of the table `granted`.
+    pub(super) fn rows(&self, may: impl Fn(Right) -> bool) -> Vec<Row> {
         let reads = self.0.iter().filter(|g| g.verb == Verb::Read && may(g.right()));
-        let rows: Vec<_> = reads
+        reads
             .map(|g| {
                 let (scope, id) = g.place().map_or(("all", None), |(scope, id)| (scope, Some(id)));
                 (g.right().to_string(), scope, id)
             })
-            .collect();
-        Lens {
-            views: VIEWS,
-            granted: serde_json::json!(rows).to_string().into(),
-        }
+            .collect()
     }
 
     /// All grants.

@@ -196,6 +196,7 @@ mod tests {
             lang: String::new(),
             time_zone: String::new(),
             unlocked_at: 0,
+            projects: Vec::new(),
         }
     }
 

@@ -15,6 +15,11 @@ CREATE TEMP VIEW reached AS
   UNION ALL
   SELECT g."right", 'container', c.id FROM granted g JOIN main.containers c ON c.server_id = g.id WHERE g.scope = 'server';
 
+-- Things of projects that are not the caller's, if they see some projects alone.
+CREATE TEMP VIEW hidden AS SELECT kind AS type, thing_id AS id FROM main.project_things
+  WHERE EXISTS (SELECT 1 FROM granted WHERE scope = 'project')
+    AND project_id NOT IN (SELECT id FROM granted WHERE scope = 'project');
+
 CREATE TEMP VIEW everything AS SELECT "right" FROM granted WHERE scope = 'all';
 
 CREATE TEMP VIEW servers AS SELECT * FROM main.servers WHERE 'servers:read' IN everything
@@ -29,20 +34,33 @@ CREATE TEMP VIEW containers AS SELECT * FROM main.containers WHERE 'containers:r
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
 CREATE TEMP VIEW container_engines AS SELECT * FROM main.container_engines WHERE 'containers:read' IN everything
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
-CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE 'groups:read' IN everything
-  OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group');
+CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE ('groups:read' IN everything
+  OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group'))
+  AND id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'group');
+CREATE TEMP VIEW secrets AS SELECT * FROM main.secrets WHERE id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'secret');
+CREATE TEMP VIEW notification_endpoints AS SELECT * FROM main.notification_endpoints
+  WHERE id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'endpoint');
+CREATE TEMP VIEW plugins AS SELECT * FROM main.plugins WHERE id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'plugin');
+CREATE TEMP VIEW leases AS SELECT * FROM main.leases
+  WHERE secret_id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'secret');
+CREATE TEMP VIEW notification_queue AS SELECT * FROM main.notification_queue
+  WHERE endpoint_id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'endpoint');
 CREATE TEMP VIEW group_members AS SELECT * FROM main.group_members WHERE group_id IN (SELECT id FROM temp.groups)
   AND server_id IN (SELECT id FROM temp.servers);
 CREATE TEMP VIEW upstreams AS SELECT * FROM main.upstreams WHERE 'upstreams:read' IN everything;
 CREATE TEMP VIEW certificates AS SELECT * FROM main.certificates WHERE 'certificates:read' IN everything;
-CREATE TEMP VIEW tasks AS SELECT * FROM main.tasks WHERE 'tasks:read' IN everything
-  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read');
-CREATE TEMP VIEW schedules AS SELECT * FROM main.schedules WHERE 'tasks:read' IN everything
-  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read');
-CREATE TEMP VIEW alerts AS SELECT * FROM main.alerts WHERE 'alerts:read' IN everything
-  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'alerts:read');
-CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE 'events:read' IN everything
-  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'events:read');
+CREATE TEMP VIEW tasks AS SELECT * FROM main.tasks WHERE ('tasks:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read'))
+  AND (target_type, target_id) NOT IN (SELECT h.type, h.id FROM hidden h);
+CREATE TEMP VIEW schedules AS SELECT * FROM main.schedules WHERE ('tasks:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'tasks:read'))
+  AND (target_type, target_id) NOT IN (SELECT h.type, h.id FROM hidden h);
+CREATE TEMP VIEW alerts AS SELECT * FROM main.alerts WHERE ('alerts:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'alerts:read'))
+  AND (target_type, target_id) NOT IN (SELECT h.type, h.id FROM hidden h);
+CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE ('events:read' IN everything
+  OR (target_type, target_id) IN (SELECT r.type, r.id FROM reached r WHERE r."right" = 'events:read'))
+  AND (target_type, target_id) NOT IN (SELECT h.type, h.id FROM hidden h);
 CREATE TEMP VIEW silences AS SELECT s.* FROM main.silences s WHERE 'silences:read' IN everything
   OR ((SELECT t.target_type FROM main.silence_targets t WHERE t.silence_id = s.id
        ORDER BY t.target_type <> 'server', t.target_type LIMIT 1),

@@ -130,7 +130,8 @@ pub const STATE: &[Step] = steps![
     "0067_actions.sql",
     "0068_admin.sql",
     "0069_projects.sql",
-    "0070_left_out.sql",
+    "0070_user_projects.sql",
+    "0071_left_out.sql",
 ];
 
 /// Steps of `metrics.db`.

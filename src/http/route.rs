@@ -215,7 +215,7 @@ impl Route {
     /// something; routes that change something need it for that object, or everywhere.
     fn place(&self, actor: &Actor, db: &Db, request: &Request) -> Result<Place> {
         let may_filter = request.method.is_safe() || self.asks;
-        let has_place = self.is_api() || request.method.is_safe();
+        let has_place = self.is_api() || request.method.is_safe() || !actor.projects().is_empty();
         actor.place(|| {
             let of_address = match has_place {
                 true => db.read(|conn| Place::of_address(conn, &request.path()))?,
@@ -226,9 +226,12 @@ impl Route {
     }
 
     /// What the handler's queries see: a route about one object shows that, a list of one kind everything of it to who
-    /// may see all.
+    /// may see all. Who sees some projects alone sees the same in every request: forms show lists, too.
     fn lens(&self, actor: &Actor, place: &Place, request: &Request) -> Option<Lens> {
-        let of_one = self.is_api() && matches!(place, Place::At(..));
+        if !actor.projects().is_empty() {
+            return actor.lens();
+        }
+        let of_one = self.is_api() && matches!(place, Place::At(..) | Place::In(..));
         let of_all = match self.right {
             Right::May(_, noun) => self.is_api() && !noun.is_mixed() && actor.has(self.right, &Place::Everywhere),
             _ => false,

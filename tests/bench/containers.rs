@@ -80,7 +80,12 @@ fn live() {
     const SECONDS: usize = 30;
     let folder = Folder::new();
     let engine = Engine::start(folder.path());
-    let house = house(&engine);
+    let mut house = house(&engine);
+    // All readers are one user here.
+    let wanted = serde_json::json!({ "streams.per_user": 50 });
+    house.admin().put("/api/settings", &wanted).is(200);
+    house.stop();
+    house.start();
     (0..100).for_each(|n| engine.run(&format!("web-{n}"), n as u8));
     followed(&engine, 100);
     (0..100).for_each(|n| engine.say(&format!("web-{n}"), false, "first"));

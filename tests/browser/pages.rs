@@ -140,6 +140,15 @@ fn every_page_is_clean_in_all_four_looks() {
         { "not": { "field": "disk", "op": "lt", "value": 80 } }] });
     let group = serde_json::json!({ "name": "Prod and full", "rule": rule });
     assert_eq!(house.admin().post("/api/groups", &group).is(201)["id"], 2);
+    let group = serde_json::json!({ "kind": "host", "name": "lamps", "server_ids": [1, 2] });
+    assert_eq!(house.admin().post("/api/groups", &group).is(201)["id"], 3);
+    let project = serde_json::json!({ "name": "Shops", "notes": "What customers see." });
+    house.admin().post("/api/projects", &project).is(201);
+    let plugin = serde_json::json!({ "name": "old list", "definition": "json-url",
+        "config": { "url": "https://inventory.northwind.example/hosts.json" } });
+    house.admin().post("/api/plugins", &plugin).is(201);
+    let banner = serde_json::json!({ "banner": { "text": "The database moves on Sunday.", "level": "warning" } });
+    house.admin().put("/api/admin/settings", &banner).is(200);
     add_container(&house);
     let pages = [
         "/",
@@ -151,6 +160,13 @@ fn every_page_is_clean_in_all_four_looks() {
         "/groups?delete=1",
         "/groups?kind=host",
         "/groups/2",
+        "/groups/3",
+        "/actions",
+        "/actions?group_id=3",
+        "/servers/1/actions",
+        "/projects",
+        "/admin/settings",
+        "/plugins",
         "/inventory",
         "/domains",
         "/domains/new",

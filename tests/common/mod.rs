@@ -532,7 +532,7 @@ impl House {
             if task["waiting_for"]["reason"] == "retry" {
                 self.last_try();
             }
-            (!matches!(status.as_str(), "queued" | "running")).then_some(task)
+            (!matches!(status.as_str(), "queued" | "running" | "waiting_children")).then_some(task)
         })
     }
 

@@ -40,8 +40,9 @@ pub struct State {
     pub no_list: bool,
     /// Its clock is before ours by so many ns.
     pub skew: i64,
-    /// Times are whole seconds, as Podman's.
-    pub whole_seconds: bool,
+    /// It is Podman: times are whole seconds, and of a log that is followed some lines are lost or torn, as when its file ends
+    /// in the middle of a line.
+    pub podman: bool,
 }
 
 pub struct Engine {
@@ -103,7 +104,7 @@ impl Engine {
     pub fn say(&self, name: &str, stderr: bool, text: &str) {
         let mut state = self.state();
         let mut at = now() + state.skew;
-        if state.whole_seconds {
+        if state.podman {
             at -= at % 1_000_000_000;
         }
         let of = state.containers.iter_mut().find(|c| c.name == name).unwrap();
@@ -215,6 +216,11 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>, down: &AtomicBool) -> std
     };
     match (method, &parts[..]) {
         ("GET", ["_ping"]) => answer(&mut stream, 200, "OK"),
+        ("GET", ["version"]) if state.lock().unwrap().podman => answer(
+            &mut stream,
+            200,
+            r#"{"Version":"4.3.1","ApiVersion":"1.41","Components":[{"Name":"Podman Engine","Version":"4.3.1"}]}"#,
+        ),
         ("GET", ["version"]) => answer(
             &mut stream,
             200,
@@ -322,14 +328,24 @@ fn of_one(
             let follow = path.contains("follow=1");
             let mut sent = 0;
             loop {
-                let (new, runs) = {
+                let (mut new, runs, podman) = {
                     let locked = state.lock().unwrap();
                     match locked.containers.iter().find(|c| c.id == id) {
-                        Some(c) => (c.lines[sent..].to_vec(), c.state == "running"),
-                        None => (Vec::new(), false),
+                        Some(c) => (c.lines[sent..].to_vec(), c.state == "running", locked.podman),
+                        None => (Vec::new(), false, false),
                     }
                 };
                 sent += new.len();
+                if let Some(torn) = new.last_mut().filter(|_| podman && runs) {
+                    let half = torn.2.len() / 2;
+                    // The next time that it is read it is whole.
+                    if follow || now() / 100_000_000 % 5 == 0 {
+                        torn.2.truncate(half);
+                    }
+                }
+                if podman && follow && sent % 3 == 0 {
+                    new.pop();
+                }
                 let frames: Vec<u8> = new.iter().filter(|line| line.0 >= since).flat_map(frame).collect();
                 // In pieces that end anywhere.
                 for piece in frames.chunks(1_013) {

@@ -272,7 +272,7 @@ fn plugins_are_asked_by_a_button_and_never_show_a_secret() {
     let folder = house.folder.path().join("plugins");
     fs::create_dir(&folder).unwrap();
     let file = folder.join("secrets.json");
-    fs::write(&file, r#"{"db":"hunter2hunter2"}"#).unwrap();
+    fs::write(&file, r#"{"db":"fourteen bytes"}"#).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let by_file = add(json!({ "name": "file", "definition": "file", "config": { "path": file } }));
     assert_eq!(
@@ -311,4 +311,230 @@ fn plugins_are_asked_by_a_button_and_never_show_a_secret() {
     );
     assert!(!page.contains("hunter2") && !page.contains("t0ken"));
     house.somebody("operator").get("/api/plugins").fails(403, "forbidden");
+}
+
+#[test]
+fn who_sees_one_project_sees_and_changes_nothing_of_another() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let make = |by: &Client, list: &str, body: Value| by.post(list, &body).is(201)["id"].as_i64().unwrap();
+    let shop = make(&admin, "/api/projects", json!({ "name": "shop" }));
+    let group = |name: &str| json!({ "name": name });
+    let secret =
+        |name: &str| json!({ "name": name, "type": "token", "generate": "words", "scope": ["servers", "endpoints"] });
+    let endpoint = |name: &str| json!({ "type": "webhook", "name": name, "url": "https://hooks.example/x" });
+    let lists = ["groups", "secrets", "notifications"];
+    let of = |name: &str| [group(name), secret(name), endpoint(name)];
+    let all = |by: &Client, name: &str| -> Vec<i64> {
+        let each = lists.iter().zip(of(name));
+        each.map(|(list, body)| make(by, &format!("/api/{list}"), body))
+            .collect()
+    };
+    let (theirs, ours) = (all(&admin, "hidden-one"), all(&admin, "shop-one"));
+    let take = json!({ "groups": [ours[0]], "secrets": [ours[1]], "endpoints": [ours[2]] });
+    admin.put(&format!("/api/projects/{shop}/things"), &take).is(200);
+
+    let password = house.account("anna", "operator");
+    let anna = house.client().by(Who::bearer(&house.sign_in("anna", &password)));
+    let total = |by: &Client, list: &str| by.get(&format!("/api/{list}")).is(200)["total"].as_i64().unwrap();
+    assert_eq!(
+        lists.map(|list| total(&anna, list)),
+        [2, 2, 2],
+        "nobody has said anything"
+    );
+    admin
+        .post("/api/me/confirm", &json!({ "password": house.password }))
+        .is(204);
+    let account = admin.get("/api/users?q=anna").is(200)["items"][0]["id"]
+        .as_i64()
+        .unwrap();
+    let account = format!("/api/users/{account}");
+    assert_eq!(
+        admin.patch(&account, &json!({ "projects": [77] })).wrong_fields(),
+        ["projects"]
+    );
+    let bound = admin.patch(&account, &json!({ "projects": [shop] }));
+    assert_eq!(bound.is(200)["projects"], json!([shop]));
+
+    // The same sign-in, at once.
+    assert_eq!(lists.map(|list| total(&anna, list)), [1, 1, 1]);
+    for ((list, hidden), own) in lists.iter().zip(&theirs).zip(&ours) {
+        let (hidden, own) = (format!("/api/{list}/{hidden}"), format!("/api/{list}/{own}"));
+        let refused = anna.get(&hidden).fails(403, "forbidden");
+        // What is not there is refused in the same words.
+        let missing = anna.get(&format!("/api/{list}/999")).fails(403, "forbidden");
+        assert_eq!(refused["detail"], missing["detail"]);
+        anna.patch(&hidden, &json!({ "name": "mine" })).fails(403, "forbidden");
+        anna.delete(&hidden).fails(403, "forbidden");
+        anna.get(&own).is(200);
+        anna.patch(&own, &json!({ "name": "shop-two" })).is(200);
+    }
+    let hidden = format!("/api/secrets/{}", theirs[1]);
+    anna.post(&format!("{hidden}/rotate"), &json!({ "generate": "words" }))
+        .fails(403, "forbidden");
+    anna.post(&format!("{hidden}/lease"), &json!({ "ttl_seconds": 60 }))
+        .fails(403, "forbidden");
+    // Nor does a value go out by being referred to.
+    let by_reference = |id: i64| {
+        let mut wanted = server("web-1", 22);
+        wanted["host"] = json!("192.0.2.7");
+        wanted["password"] = json!({ "secret_id": id });
+        anna.post("/api/servers", &wanted)
+    };
+    assert_eq!(by_reference(theirs[1]).wrong_fields(), ["password"]);
+    by_reference(ours[1]).is(201);
+    let endpoint = format!("/api/notifications/{}", ours[2]);
+    let url = json!({ "url": { "secret_id": theirs[1] } });
+    assert_eq!(anna.patch(&endpoint, &url).wrong_fields(), ["url"]);
+
+    // What they make belongs to their project, though it is not the default.
+    let new = all(&anna, "anna-one");
+    let things = admin.get(&format!("/api/projects/{shop}/things")).is(200);
+    for (list, id) in ["groups", "secrets", "endpoints"].iter().zip(&new) {
+        assert!(things[list].as_array().unwrap().contains(&json!(id)), "{things}");
+    }
+    assert_eq!(lists.map(|list| total(&anna, list)), [2, 2, 2]);
+    assert_eq!(lists.map(|list| total(&admin, list)), [3, 3, 3]);
+
+    // A token of theirs is as narrow.
+    let scopes = json!({ "name": "t", "scopes": ["groups:read", "secrets:read"] });
+    let token = anna.post("/api/tokens", &scopes).is(201)["token"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    house.canary(&token);
+    let robot = house.client().by(Who::Bearer(token));
+    assert_eq!((total(&robot, "groups"), total(&robot, "secrets")), (2, 2));
+    robot.get(&hidden).fails(403, "forbidden");
+
+    // Pages show no more, and do no more.
+    let mut browser = house.browser();
+    browser.sign_in("anna", &password);
+    for page in [
+        "/groups",
+        "/groups?kind=host",
+        "/secrets",
+        "/notifications",
+        "/tasks",
+        "/servers/new",
+        "/domains/new",
+    ] {
+        let shown = browser.get(page);
+        assert_eq!(shown.status, 200, "{page}");
+        assert!(!shown.body.contains("hidden-one"), "{page}");
+    }
+    assert_eq!(browser.get(&format!("/secrets/{}", theirs[1])).status, 403);
+    let removed = browser.post(&format!("/groups/{}/delete", theirs[0]), &[]);
+    assert_eq!(removed.status, 403);
+    let refused = browser.post("/domains", &[("domain", "not a name")]);
+    assert!(
+        refused.status == 422 && !refused.body.contains("hidden-one"),
+        "{}",
+        refused.status
+    );
+
+    // A project that somebody sees is not taken away from under them, and an administrator sees everything.
+    let take = json!({ "groups": things["groups"], "secrets": things["secrets"], "endpoints": things["endpoints"] });
+    admin.put("/api/projects/1/things", &take).is(200);
+    let said = admin
+        .delete(&format!("/api/projects/{shop}"))
+        .fails(409, "project_used");
+    assert!(said["detail"].as_str().unwrap().contains("anna"), "{said}");
+    admin.patch(&account, &json!({ "projects": [] })).is(200);
+    assert_eq!(lists.map(|list| total(&anna, list)), [3, 3, 3]);
+    admin.delete(&format!("/api/projects/{shop}")).is(204);
+}
+
+#[test]
+fn an_inventory_is_read_in_from_a_plugin_and_a_broken_one_says_so() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let list = Fake::new(|_, peer| {
+        let hosts = json!([{ "name": "web-1", "ip": "192.0.2.10", "port": 2222, "user": "deploy" }, { "name": "db-1", "ip": "192.0.2.11" }]);
+        let _ = peer.write_all(&fake::http("200 OK", "application/json", hosts.to_string().as_bytes()));
+    });
+    admin
+        .put("/api/settings", &json!({ "plugins.networks": "127.0.0.0/8" }))
+        .is(200);
+    let plugin = |name: &str, port: u16| {
+        let config = json!({ "url": format!("http://127.0.0.1:{port}/hosts") });
+        let body = json!({ "name": name, "definition": "json-url", "config": config });
+        admin.post("/api/plugins", &body).is(201)["id"].as_i64().unwrap()
+    };
+    let (good, broken) = (plugin("list", list.port), plugin("broken", 9));
+    let operator = house.somebody("operator");
+    let wanted = json!({ "plugin_id": good, "username": "root" });
+    let plan = operator.post("/api/inventory/preview", &wanted).is(200);
+    assert_eq!((&plan["new"], &plan["created"]), (&json!(2), &json!([])), "{plan}");
+    let row = plan["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["name"] == "web-1");
+    let row = row.unwrap();
+    assert_eq!(
+        (&row["host"], &row["port"], &row["username"]),
+        (&json!("192.0.2.10"), &json!(2222), &json!("deploy"))
+    );
+    let done = operator.post("/api/inventory/import", &wanted).is(200);
+    assert_eq!(done["created"].as_array().unwrap().len(), 2);
+    let last = admin.get(&format!("/api/plugins/{good}")).is(200)["last"].clone();
+    assert_eq!((&last["ok"], &last["say"]), (&json!(true), &json!("It names 2 hosts.")));
+    // A broken one says so, and everything else goes on.
+    let failed = operator.post("/api/inventory/preview", &json!({ "plugin_id": broken }));
+    assert!([502, 504].contains(&failed.status), "{}", failed.text());
+    assert_eq!(
+        admin.get(&format!("/api/plugins/{broken}")).is(200)["last"]["ok"],
+        false
+    );
+    let text = json!({ "text": "Host web-9\n  HostName 192.0.2.19\n  User root" });
+    assert_eq!(operator.post("/api/inventory/preview", &text).is(200)["new"], 1);
+    let off = json!({ "enabled": false });
+    admin.patch(&format!("/api/plugins/{good}"), &off).is(200);
+    operator
+        .post("/api/inventory/preview", &wanted)
+        .fails(409, "plugin_off");
+    let mut browser = house.browser_of_admin();
+    let page = browser.get("/inventory");
+    assert!(
+        page.body.contains("broken") && !page.body.contains(">list<"),
+        "those that may be asked"
+    );
+}
+
+#[test]
+fn a_secrets_value_is_taken_from_a_plugin_by_who_may_reveal_it() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    house.canary("hunter2hunter2");
+    let bao = vault();
+    let networks = json!({ "plugins.networks": "127.0.0.0/8" });
+    admin.put("/api/settings", &networks).is(200);
+    let config = json!({ "url": format!("http://127.0.0.1:{}", bao.port), "mount": "secret" });
+    let kv = json!({ "name": "bao", "definition": "vault-kv", "config": config, "token": "s.good" });
+    let kv = admin.post("/api/plugins", &kv).is(201)["id"].clone();
+    let wanted = |what: &str| json!({ "name": "db", "type": "password", "plugin_id": kv, "plugin_secret": what });
+    let operator = house.somebody("operator");
+    operator
+        .post("/api/secrets", &wanted("app/db#password"))
+        .fails(403, "forbidden");
+    let nothing = admin.post("/api/secrets", &wanted("app/db#none"));
+    assert_eq!(nothing.status, 502, "{}", nothing.text());
+    let unnamed = admin.post("/api/secrets", &wanted("")).wrong_fields();
+    assert!(unnamed.iter().any(|field| field == "plugin_secret"), "{unnamed:?}");
+    let made = admin.post("/api/secrets", &wanted("app/db#password")).is(201);
+    let at = format!("/api/secrets/{}", made["id"]);
+    let value = || {
+        let evidence = json!({ "reason": "a look", "password": house.password });
+        admin.post(&format!("{at}/reveal"), &evidence).is(200)["value"].clone()
+    };
+    assert_eq!(value(), "hunter2hunter2");
+    // Another value here, and theirs again.
+    admin
+        .post(&format!("{at}/rotate"), &json!({ "generate": "password" }))
+        .is(200);
+    assert_ne!(value(), "hunter2hunter2");
+    let again = json!({ "plugin_id": kv, "plugin_secret": "app/db#password" });
+    assert_eq!(admin.post(&format!("{at}/rotate"), &again).is(200)["version"], 3);
+    assert_eq!(value(), "hunter2hunter2");
 }

@@ -3,11 +3,14 @@
 
 use crate::{common, fake};
 
+use crate::health::SmallDisk;
 use common::client::Client;
 use common::*;
 use fake::engine::Engine;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_lamplighter");
 
 struct Story {
     engine: Engine,
@@ -356,11 +359,11 @@ fn an_engine_that_cannot_list_is_silent_in_words_and_no_container_has_ended() {
 
 #[test]
 fn a_clock_that_is_off_by_an_hour_or_tells_whole_seconds_costs_no_line() {
-    for (skew, whole_seconds) in [(3_600, false), (-3_600, false), (0, true), (3_600, true)] {
+    for (skew, podman) in [(3_600, false), (-3_600, false), (0, true), (3_600, true)] {
         let mut story = story();
         {
             let mut state = story.engine.state();
-            (state.skew, state.whole_seconds) = (skew * 1_000_000_000, whole_seconds);
+            (state.skew, state.podman) = (skew * 1_000_000_000, podman);
         }
         story.engine.run("web", 1);
         for n in 0..300 {
@@ -480,24 +483,57 @@ fn containers_that_begin_and_end_every_second_cost_nobody_elses_lines() {
 
 #[test]
 fn a_full_disk_of_the_store_loses_no_line() {
-    let story = story();
-    let (engine, admin) = (&story.engine, &story.admin);
+    let Some(mut disk) = SmallDisk::new(32) else { return };
+    let folder = Folder::new();
+    let engine = Engine::start(folder.path());
+    let dir = disk.dir.path().display().to_string();
+    let password = "a long enough password";
+    disk.run(&format!("{BINARY} init-db --data-dir {dir}"), "init");
+    let account = format!("{BINARY} create-admin --data-dir {dir} --login anna --password-file -");
+    disk.run(&format!("echo '{password}' | {account}"), "account");
+    disk.run(
+        &format!("export LAMPLIGHTER_CONTAINERS_SOCKET={}", engine.socket.display()),
+        "socket",
+    );
+    let at = disk.serve();
+    let signed_in = Client::new(at).post("/api/auth/login", &json!({ "login": "anna", "password": password }));
+    let admin = Client::new(at).by(Who::bearer(&signed_in));
+    let texts = || {
+        let (mut texts, mut after) = (Vec::new(), String::from("0-0"));
+        loop {
+            let answer = admin.get(&format!("/api/containers/local/web/logs?tail=5000&after={after}"));
+            if answer.status != 200 {
+                return texts;
+            }
+            let answer = answer.is(200);
+            let items = answer["items"].as_array().unwrap().iter();
+            texts.extend(items.map(|line| line["line"].as_str().unwrap().to_string()));
+            match answer["next"].as_str() {
+                Some(next) => after = next.into(),
+                None => return texts,
+            }
+        }
+    };
     engine.run("web", 1);
     engine.say("web", false, "line 0");
-    story.sees("the line", |texts| texts.len() == 1);
-    // No page can be added to the file: as on a full disk.
-    let folder = std::path::PathBuf::from(story.house.dir());
-    let journal = rusqlite::Connection::open(folder.join("journal.db")).unwrap();
-    let lock = journal.unchecked_transaction().unwrap();
-    lock.execute("UPDATE sources SET last_at = last_at", []).unwrap();
-    for n in 1..2_000 {
-        engine.say("web", false, &format!("line {n}"));
+    eventually("the first line", || (texts().len() == 1).then_some(()));
+    disk.run(
+        &format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>/dev/null || true"),
+        "fill",
+    );
+    let text = "x".repeat(500);
+    for n in 1..12_000 {
+        engine.say("web", false, &format!("line {n} {text}"));
     }
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(story.texts("").len(), 1, "nothing is told that is not stored");
+    std::thread::sleep(Duration::from_secs(4));
+    let told = texts().len();
+    assert!(told < 12_000, "there was no room for it: {told}");
     assert_eq!(admin.get("/api/containers").status, 200, "and nobody waits");
-    drop(lock);
-    let texts = story.sees("all lines", |texts| texts.len() >= 2_000);
-    let numbers: Vec<usize> = texts.iter().map(|text| text[5..].parse().unwrap()).collect();
-    assert_eq!(numbers, (0..2_000).collect::<Vec<_>>(), "each once, in order");
+    disk.run(&format!("rm {dir}/ballast"), "free");
+    let all = eventually("all lines", || Some(texts()).filter(|all| all.len() >= 12_000));
+    let numbers: Vec<usize> = all
+        .iter()
+        .map(|text| text.split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..12_000).collect::<Vec<_>>(), "each once, in order");
 }

@@ -407,7 +407,13 @@ fn specimen(house: &House, path: &str) -> String {
     let pem = |name: &str| String::from_utf8(fs::read(format!("tests/data/certs/{name}.pem")).unwrap()).unwrap();
     let list = path.strip_suffix("/{id}").unwrap_or(path);
     match list {
-        "/api/settings" | "/api/auth/me" => list.into(),
+        "/api/settings" | "/api/auth/me" | "/api/admin/settings" => list.into(),
+        "/api/projects" => make(list, json!({ "name": "Shops", "notes": "all of them" })),
+        "/api/projects/{id}/things" => make("/api/projects", json!({ "name": "Banks" })) + "/things",
+        "/api/plugins" => make(
+            list,
+            json!({ "name": "old list", "definition": "json-url", "config": { "url": "https://inventory.example/list.json" } }),
+        ),
         "/api/containers/{server_id}/{name}" => {
             let sql = "INSERT INTO containers (name, life, image, project, state, since, created_at, seen_at)
                  VALUES ('web', '', 'shop:1', 'shop', 'exited', 1, 1, 1)";

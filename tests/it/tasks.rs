@@ -451,6 +451,44 @@ fn a_task_that_was_killed_runs_again_but_not_for_ever() {
 }
 
 #[test]
+fn what_goes_on_when_its_parts_have_ended_does_so_after_a_kill_too() {
+    let mut house = House::new();
+    let door = Door::new(1);
+    let (first, second) = (add_pinned(&house, "first", &door), add_pinned(&house, "second", &door));
+    door.shut();
+    let wanted = json!({ "action": "updates", "server_ids": [first, second] });
+    let all = house.admin().post("/api/actions", &wanted).is(202)["task_id"]
+        .as_i64()
+        .unwrap();
+    let parts = |house: &House| -> Vec<i64> {
+        let task = house.admin().get(&format!("/api/tasks/{all}")).is(200);
+        let parts = task["children"].as_array().into_iter().flatten();
+        parts.map(|part| part["id"].as_i64().unwrap()).collect()
+    };
+    let canary = eventually("the first part is put in", || parts(&house).first().copied());
+    reaches(&house, canary, "running");
+    house.kill();
+    house.start();
+    // Its part runs again; it waits, and has put in nobody else.
+    reaches(&house, canary, "running");
+    assert_eq!(
+        (status(&house, all).as_str(), parts(&house)),
+        ("waiting_children", vec![canary])
+    );
+    door.open();
+    // The login fails there: it goes on, sees that, and says which server was left.
+    let done = house.wait_for(all);
+    assert_eq!(
+        (&done["status"], &done["error"]["code"]),
+        (&json!("failed"), &json!("stopped_on_red")),
+        "{done}"
+    );
+    let said = done["error"]["message"].as_str().unwrap();
+    assert!(said.contains("first") && said.contains("1 of 2"), "{said}");
+    assert_eq!(parts(&house), [canary]);
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_twenty_power_cuts() {
     let mut house = House::with(Processes::One, &[]);
     let who = house.admin().who().clone();

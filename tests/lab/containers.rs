@@ -215,7 +215,7 @@ impl Drop for Rsyslog {
 #[ignore = "lab: h4 h5"]
 fn no_line_is_lost_or_doubled_on_real_engines_whatever_breaks() {
     let mut lab = lab();
-    let (hundreds, cut, kills) = if is_long() { (3_000, 60, 50) } else { (250, 6, 2) };
+    let (hundreds, cut, kills) = if is_long() { (3_000, 60, 50) } else { (180, 4, 2) };
     let lines = hundreds * 100;
     let mut rsyslog = Rsyslog::new();
     // All of it is kept, and goes on to a receiver.
@@ -232,11 +232,9 @@ fn no_line_is_lost_or_doubled_on_real_engines_whatever_breaks() {
     }
     pause(5);
     // The link hangs, is cut, the receiver is away, and the daemon dies.
-    if is_long() {
-        script("fault", &["h5", "drop", "22"]);
-        pause(cut);
-        script("fault", &["h5", "heal"]);
-    }
+    script("fault", &["h5", "freeze"]);
+    pause(cut);
+    script("fault", &["h5", "heal"]);
     script("fault", &["h4", "drop", "22"]);
     rsyslog.stop();
     pause(cut);
@@ -245,7 +243,7 @@ fn no_line_is_lost_or_doubled_on_real_engines_whatever_breaks() {
     rsyslog.start();
     lab.house.start();
     for n in 0..kills {
-        pause(if is_long() { 1 + n % 4 } else { 6 });
+        pause(if is_long() { 1 + n % 4 } else { 4 });
         lab.house.kill();
         lab.house.start();
     }
@@ -320,6 +318,17 @@ fn a_log_goes_on_through_rotation_new_lives_and_a_new_start_of_the_engine() {
     );
     assert!(numbers.is_sorted_by(|a, b| a < b), "each once, in order");
     assert!(numbers.len() == count as usize || !notes.is_empty(), "a gap is marked");
+    // A line that is half written when Podman reads its file: who follows it there never sees "three", and "fi" of "five".
+    let torn = "podman run -d --network host --name torn lab:1 sh -c 'echo one; sleep 1000' >/dev/null 2>&1; sleep 3
+        f=$(podman inspect torn --format '{{.HostConfig.LogConfig.Path}}'); now() { date +%Y-%m-%dT%H:%M:%S.%N+00:00; }
+        printf '%s stdout F two\n%s stdout ' $(now) $(now) >>$f; sleep 0.7; printf 'F three\n%s stdout F four\n' $(now) >>$f
+        sleep 1; printf '%s stdout F fi' $(now) >>$f; sleep 0.7; printf 've\n%s stdout F six\n' $(now) >>$f";
+    on("h5", torn);
+    let whole = ["one", "two", "three", "four", "five", "six"];
+    eventually_long("the torn lines", || {
+        lab.lines(2, "torn").1.last().is_some_and(|last| last == "six")
+    });
+    assert_eq!(lab.lines(2, "torn").1, whole);
     // The engine is started anew: what stays begins again, and its log goes on.
     eventually_long("it has spoken", || lab.lines(1, "stays").0.last() == Some(&count));
     on("h4", "systemctl restart docker");

@@ -1,5 +1,7 @@
 //! Administration: users, settings, secrets, tasks, schedules, events, audit, remote store.
 
+pub mod projects;
+pub mod plugins;
 pub mod users;
 pub mod tokens;
 pub mod people;
@@ -8,11 +10,9 @@ pub mod remote_store;
 pub mod events;
 pub mod audit;
 pub mod settings;
-pub mod projects;
 pub mod admin;
 pub mod web;
 pub mod tasks;
 pub mod secrets;
-pub mod plugins;
 pub mod backups;
 pub mod schedules;

@@ -164,6 +164,7 @@ pub fn of_domains(conn: &Conn) -> Result<Vec<Group>> {
 /// Adds a group. Error: duplicate name.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Groups>) -> Result<Id<id::Group>> {
     let id = queries::insert(tx, &valid.fields, clock::now())?;
+    by.keep(tx, ("group", id.get()))?;
     if valid.rule.is_some() || !valid.fields.members.is_empty() {
         store_members(app, tx, id, valid, by)?;
     }

@@ -19,10 +19,12 @@ use std::collections::BTreeMap;
 pub const ROUTES: &[Route] = &[
     route(Post, "/api/inventory/preview", may(Edit, Servers), preview)
         .takes(plan::PARAMS)
-        .gives::<Plan>(),
+        .gives::<Plan>()
+        .asks_others(),
     route(Post, "/api/inventory/import", may(Edit, Servers), import)
         .takes(plan::PARAMS)
-        .gives::<Plan>(),
+        .gives::<Plan>()
+        .asks_others(),
     route(Get, "/api/inventory/ansible", may(Read, Servers), ansible)
         .query(ONLY)
         .gives::<Map<String, Value>>(),
@@ -54,12 +56,12 @@ const SD: &[Param] = &[
 const KNOWN_HOSTS: &str = "~/.ssh/lamplighter_known_hosts";
 
 fn preview(ctx: &Ctx) -> Result<Reply> {
-    let asked = plan::asked(ctx.input()?)?;
+    let asked = plan::asked(ctx, ctx.input()?)?;
     Reply::json(&asked.carry_out(ctx.app, ctx.allowed(Edit, Servers)?, false)?)
 }
 
 fn import(ctx: &Ctx) -> Result<Reply> {
-    let asked = plan::asked(ctx.input()?)?;
+    let asked = plan::asked(ctx, ctx.input()?)?;
     Reply::json(&asked.carry_out(ctx.app, ctx.allowed(Edit, Servers)?, true)?)
 }
 

@@ -4,6 +4,7 @@ use super::plan::{self, Plan};
 use super::read::FORMATS;
 use crate::access::right::{Edit, Read, Servers, may};
 use crate::base::error::{Kind, Result};
+use crate::features::house::plugins;
 use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
@@ -31,7 +32,7 @@ fn draft(pairs: &[(String, String)]) -> Map<String, Value> {
                 continue;
             }
             "tags" => value.split(',').map(str::trim).filter(|t| !t.is_empty()).collect(),
-            "ssh_key" | "password" | "ssh_key_passphrase" if value.trim().is_empty() => continue,
+            "ssh_key" | "password" | "ssh_key_passphrase" | "plugin_id" if value.trim().is_empty() => continue,
             // Browsers send other line ends than they show.
             "text" => Value::from(value.replace("\r\n", "\n")),
             _ => Value::from(value.as_str()),
@@ -46,11 +47,19 @@ fn show(ctx: &Ctx, pairs: &[(String, String)], plan: Option<&Plan>, errors: Erro
     let mut typed = Map::new();
     for (name, value) in pairs {
         // A secret is typed again.
-        if ["text", "format", "username", "tags"].contains(&name.as_str()) {
+        if ["text", "format", "username", "tags", "plugin_id"].contains(&name.as_str()) {
             typed.insert(name.clone(), value.as_str().into());
         }
     }
+    let plugins = match ctx.allowed(Edit, Servers).is_ok() {
+        true => {
+            let all = ctx.app.db.read(plugins::inventories)?.into_iter();
+            all.map(|(id, name)| (id.to_string(), name)).collect()
+        }
+        false => Vec::new(),
+    };
     let content = json!({
+        "plugins": plugins,
         "typed": typed, "plan": plan, "errors": errors, "formats": FORMATS,
         "added": ctx.request.param("added").and_then(|n| n.parse::<i64>().ok()),
     });
@@ -74,7 +83,7 @@ fn carry_out(ctx: &Ctx, is_real: bool) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let by = ctx.allowed(Edit, Servers)?;
     let none_chosen = is_real && !pairs.iter().any(|(name, _)| name == "names");
-    let done = plan::asked(Input::of(plan::PARAMS, draft(&pairs)))
+    let done = plan::asked(ctx, Input::of(plan::PARAMS, draft(&pairs)))
         .and_then(|asked| asked.carry_out(ctx.app, by, is_real && !none_chosen));
     match done {
         Ok(plan) if plan.created.is_empty() => show(ctx, &pairs, Some(&plan), Errors::default()),

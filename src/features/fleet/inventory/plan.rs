@@ -1,24 +1,29 @@
 //! What of an inventory would be added, and adding it: all of what was chosen, or nothing.
 
 use super::read::{Entry, FORMATS, HOSTS_MAX, read};
-use crate::access::Allowed;
-use crate::access::right::{Edit, Servers};
+use crate::access::right::{Edit, Servers, may};
+use crate::access::{Allowed, Place};
 use crate::app::App;
 use crate::base::error::{Error, Result};
-use crate::base::id::{Id, Server};
+use crate::base::id::{self, Id, Server};
 use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::features::fleet::servers;
+use crate::features::house::plugins;
 use crate::form::Input;
 use crate::form::param::{self, Param};
+use crate::http::route::Ctx;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 
 /// Fields of an import.
 pub const PARAMS: &[Param] = &[
     param::choice("format", &FORMATS, "What it is; `auto` looks at it."),
+    param::link(
+        "plugin_id",
+        "A plugin that is asked for the inventory, in place of `text`.",
+    ),
     param::text("text", TEXT_MAX, "The inventory itself.")
-        .required()
         .example("\"Host web-1\\n  HostName 192.0.2.10\\n  User root\""),
     param::text("username", 64, "Whom to sign in as where the inventory does not say."),
     param::list("tags", 32, 64, "Tags for all of them, beside their own."),
@@ -77,9 +82,18 @@ pub struct Asked {
     secrets: Vec<(&'static str, Secret)>,
 }
 
-/// Reads a draft. Error: invalid fields.
-pub fn asked(mut input: Input) -> Result<Asked> {
+/// Reads a draft; a plugin that it names is asked. Errors: invalid fields, those of the plugin.
+pub fn asked(ctx: &Ctx, mut input: Input) -> Result<Asked> {
     let i = &mut input;
+    if let Some(Some(id)) = i.link::<id::Plugin>("plugin_id") {
+        let right = may(Edit, Servers);
+        let place = ctx
+            .actor()?
+            .place(|| ctx.app.db.read(|conn| Place::of(conn, ("plugin", id.get()))))?;
+        ctx.actor()?.may_at(right, &place)?;
+        let text = ctx.outbound(move |app| plugins::inventory(app, id))?;
+        i.set_secret("text", Some(&Secret::new(text)));
+    }
     let format = i.choice("format").unwrap_or(FORMATS[0]);
     let entries = i.parse("text", "bad_inventory", |text| read(format, text));
     if entries.is_none() && !i.has_error("text") {

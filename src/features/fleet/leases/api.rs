@@ -1,6 +1,7 @@
 //! The leases' JSON API. The answer to the request that makes one is the only one with a value.
 
 use super::{Given, Lease, host, queries};
+use crate::access::Place;
 use crate::access::right::{Edit, Read, Run, Secrets, may};
 use crate::app::App;
 use crate::base::clock::{self, rfc3339};
@@ -211,9 +212,9 @@ fn listed(ctx: &Ctx, secret: Option<i64>) -> Result<Reply> {
     let open = ctx.param("open") == "1";
     // Whoever may not read secrets sees their own leases.
     let actor = ctx.actor()?;
-    let holder = match actor.may(may(Read, Secrets)) {
-        Ok(()) => "",
-        Err(_) => actor.by().via,
+    let holder = match actor.has(may(Read, Secrets), &Place::Granted) {
+        true => "",
+        false => actor.by().via,
     };
     let (rows, total) = (ctx.app.db).read(|conn| queries::list(conn, secret, open, holder, limit, offset))?;
     let items: Vec<_> = rows.iter().map(view).collect();
@@ -233,7 +234,7 @@ fn of_secret(ctx: &Ctx) -> Result<Reply> {
 fn show(ctx: &Ctx) -> Result<Reply> {
     let lease = ctx.app.db.read(|conn| super::get(conn, ctx.id(0, "lease")?))?;
     let actor = ctx.actor()?;
-    if actor.may(may(Read, Secrets)).is_err() && super::check_holder(&lease, actor).is_err() {
+    if !actor.has(may(Read, Secrets), &Place::Granted) && super::check_holder(&lease, actor).is_err() {
         return Err(Error::not_found("lease"));
     }
     Reply::json(&view(&lease))

@@ -47,6 +47,8 @@ described! {
         login: &'a str,
         email: &'a str,
         role: &'static str,
+        /// Of what belongs to projects they see that of these alone; empty: of all.
+        projects: &'a [i64],
         disabled: bool,
         /// `active`, `invited` (has no password yet), `disabled`, or `program`.
         state: &'static str,
@@ -86,6 +88,7 @@ fn view(member: &Member) -> View<'_> {
         login: &member.login,
         email: &member.email,
         role: member.role.name(),
+        projects: &member.projects,
         disabled: member.disabled,
         state: state(member),
         totp: member.totp,

@@ -2,6 +2,7 @@
 
 use crate::access::Role;
 use crate::base::error::Result;
+use crate::base::id::{self, Id};
 use crate::features::house::users::{Change, check_login};
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -24,7 +25,19 @@ pub const INVITE: &[Param] = &[
 ];
 
 /// Parameters of a change; fields that are not sent stay.
-pub const CHANGE: &[Param] = &[ROLE, EMAIL, param::flag("disabled", "May they sign in no more?")];
+pub const CHANGE: &[Param] = &[
+    ROLE,
+    EMAIL,
+    param::flag("disabled", "May they sign in no more?"),
+    param::links(
+        "projects",
+        PROJECTS_MAX,
+        "Of groups, secrets and notifications they see those of these projects alone; none: all. Administrators see all.",
+    ),
+];
+
+/// Most projects of an account.
+const PROJECTS_MAX: usize = 100;
 
 /// Read-only fields of the answer, ignored when sent back.
 pub const READ_ONLY: &[&str] = &[
@@ -79,6 +92,9 @@ pub fn change(mut input: Input) -> Result<Change> {
         role: role(&mut input),
         disabled: input.flag("disabled"),
         email: email(&mut input),
+        projects: input
+            .links::<id::Project>("projects")
+            .map(|all| all.into_iter().map(Id::get).collect()),
     };
     input.finish(READ_ONLY)?;
     Ok(change)

@@ -8,7 +8,9 @@ use crate::base::clock::Ms;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{Id, User};
 use crate::db::Tx;
+use crate::features::house::projects;
 use crate::features::house::users::{self, Change, Filter, Member};
+use crate::form::{Input, body};
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
@@ -169,6 +171,8 @@ struct One {
     sessions: usize,
     email: String,
     role: String,
+    /// Number and name of each project, and whether it is theirs; empty: there is one alone.
+    projects: Vec<(i64, String, bool)>,
     errors: Errors,
     /// Code and sentence of a refusal.
     refused_as: Option<(&'static str, String)>,
@@ -182,9 +186,9 @@ fn one(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn show_one(ctx: &Ctx, id: Id<User>, wrong: Option<Error>, link: Option<String>) -> Result<Reply> {
-    let (member, sessions) = (ctx.app.db).read(|conn| {
+    let (member, sessions, projects) = (ctx.app.db).read(|conn| {
         let member = users::get(conn, id)?;
-        Ok((member, crate::access::sessions(conn, id)?.len()))
+        Ok((member, crate::access::sessions(conn, id)?.len(), projects::names(conn)?))
     })?;
     let form = wrong
         .is_some()
@@ -202,6 +206,12 @@ fn show_one(ctx: &Ctx, id: Id<User>, wrong: Option<Error>, link: Option<String>)
         sessions,
         email: typed("email", &member.email),
         role: typed("role", member.role.name()),
+        projects: match projects.len() {
+            1 => Vec::new(),
+            _ => (projects.into_iter())
+                .map(|(id, name)| (id, name, member.projects.contains(&id)))
+                .collect(),
+        },
         errors: wrong.as_ref().map(Errors::of).unwrap_or_default(),
         refused_as: wrong.filter(|e| e.fields.is_empty()).map(|e| (e.code, e.say)),
         done: DONE
@@ -231,7 +241,13 @@ fn after(ctx: &Ctx, id: Id<User>, done: Result<()>, say: &str) -> Result<Reply> 
 
 fn change(ctx: &Ctx) -> Result<Reply> {
     let (id, by) = (ctx.id(0, "user")?, ctx.allowed(Edit, Users)?);
-    let done = model::change(ctx.input()?).and_then(|change| api::set(ctx.app, id, &change, by));
+    let mut form = body::object(ctx.request.header("content-type"), &ctx.request.body)?;
+    if form.remove("has_projects").is_some() {
+        // Of boxes that are not ticked nothing is sent.
+        form.entry("projects").or_insert(serde_json::json!([]));
+    }
+    let change = model::change(Input::of(model::CHANGE, form));
+    let done = change.and_then(|change| api::set(ctx.app, id, &change, by));
     after(ctx, id, done, "saved")
 }
 

@@ -13,7 +13,7 @@ use crate::base::url::Url;
 use crate::net::dial::{Call, Security};
 use crate::net::http::{self, EXCUSE_MAX, Method, Request, Route};
 use crate::net::policy::{Opened, Policy};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -35,6 +35,11 @@ fn upstream(say: String) -> Error {
 
 /// The names of an inventory's hosts, in order.
 pub fn hosts(app: &App, plugin: &Plugin) -> Result<Vec<String>> {
+    Ok(inventory(app, plugin)?.0)
+}
+
+/// The names of an inventory's hosts, and what was answered.
+pub fn inventory(app: &App, plugin: &Plugin) -> Result<(Vec<String>, Value)> {
     let answer = get(app, plugin, plugin.text("url"), "", "authorization")?;
     let names = names(&answer).ok_or_else(|| {
         upstream("It answers with JSON that is neither an Ansible inventory (_meta.hostvars) nor a list of objects with a name.".into())
@@ -44,8 +49,36 @@ pub fn hosts(app: &App, plugin: &Plugin) -> Result<Vec<String>> {
             "It names {} hosts; at most {HOSTS_MAX} are taken.",
             names.len()
         ))),
-        false => Ok(names),
+        false => Ok((names, answer)),
     }
+}
+
+/// A list of hosts as the Ansible inventory that it would be; what is one stays as it is.
+pub fn as_ansible(answer: Value) -> Value {
+    let Value::Array(items) = answer else { return answer };
+    let mut hosts = Map::new();
+    for item in items {
+        let text = |keys: &[&str]| {
+            let found = keys.iter().find_map(|key| item.get(key));
+            found.filter(|value| value.is_string() || value.is_number()).cloned()
+        };
+        let name = match &item {
+            Value::String(name) => Some(name.clone()),
+            _ => text(&["name", "hostname"]).and_then(|name| name.as_str().map(String::from)),
+        };
+        let Some(name) = name else { continue };
+        let vars = [
+            ("ansible_host", text(&["host", "address", "ip"])),
+            ("ansible_port", text(&["port"])),
+            ("ansible_user", text(&["username", "user"])),
+            ("environment", text(&["environment"])),
+        ];
+        let vars = vars
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value?)));
+        hosts.insert(name, Value::Object(vars.collect()));
+    }
+    serde_json::json!({ "_meta": { "hostvars": hosts }, "all": { "hosts": [] } })
 }
 
 fn names(answer: &Value) -> Option<Vec<String>> {

@@ -15,14 +15,15 @@ use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
 use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
+use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
 use crate::http::menu::Action;
 use crate::vault::Sealed;
-use definition::Definition;
+use definition::{Definition, Purpose};
 use model::Valid;
 use serde_json::{Map, Value};
 
@@ -78,6 +79,50 @@ fn token(app: &App, conn: &Conn, id: Id<id::Plugin>) -> Result<Option<Secret>> {
     sealed
         .map(|sealed| app.vault.open_sealed(TOKEN.at(id.get()), &sealed))
         .transpose()
+}
+
+/// Number and name of those that can be asked for an inventory.
+pub fn inventories(conn: &Conn) -> Result<Vec<(i64, String)>> {
+    let all = queries::all(conn)?.into_iter();
+    let inventories = all.filter(|p| p.enabled && p.definition.purpose == Purpose::Inventory);
+    Ok(inventories.map(|p| (p.id.get(), p.name)).collect())
+}
+
+/// An inventory as one of them answers, in Ansible's JSON; what came of it is kept with the plugin. Errors: `not_found`,
+/// `plugin_off`, `plugin_answer`, those of the connection.
+pub fn inventory(app: &App, id: Id<id::Plugin>) -> Result<String> {
+    let plugin = app.db.read(|conn| get(conn, id))?;
+    if !plugin.enabled || plugin.definition.purpose != Purpose::Inventory {
+        let say = "This plugin is switched off, or knows no hosts.";
+        return Err(Error::new(Kind::Conflict, "plugin_off", say));
+    }
+    let answer = ask::inventory(app, &plugin);
+    keep_last(app, id, &answer, |(names, _)| {
+        format!("It names {} hosts.", names.len())
+    })?;
+    Ok(ask::as_ansible(answer?.1).to_string())
+}
+
+/// A secret that one of them has, by `path#key`; what came of it is kept with the plugin, without the value. Errors:
+/// `not_found`, `plugin_off`, `plugin_answer`, those of the connection.
+pub fn secret(app: &App, id: Id<id::Plugin>, what: &str) -> Result<Secret> {
+    let plugin = app.db.read(|conn| get(conn, id))?;
+    if !plugin.enabled || plugin.definition.purpose != Purpose::Secrets {
+        let say = "This plugin is switched off, or knows no secrets.";
+        return Err(Error::new(Kind::Conflict, "plugin_off", say));
+    }
+    let answer = ask::secret(app, &plugin, what);
+    let name = text::one_line(what, 100);
+    keep_last(app, id, &answer, |_| format!("“{name}” was taken from it."))?;
+    answer
+}
+
+fn keep_last<T>(app: &App, id: Id<id::Plugin>, answer: &Result<T>, good: impl Fn(&T) -> String) -> Result<()> {
+    let (ok, say) = match answer {
+        Ok(found) => (true, good(found)),
+        Err(e) => (false, text::one_line(&e.say, 400)),
+    };
+    app.db.write(|tx| queries::set_last(tx, id, clock::now(), ok, &say))
 }
 
 fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Settings>) -> Result<Id<id::Plugin>> {

@@ -93,6 +93,10 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Project>, by: Allowed<Edit, Settings>) 
         let say = format!("{count} things belong to this project. Move them to another one first.");
         return Err(Error::new(Kind::Conflict, "project_used", say));
     }
+    if let Some(login) = queries::bound(tx, id)? {
+        let say = format!("The account {login} sees this project. Give it another one first.");
+        return Err(Error::new(Kind::Conflict, "project_used", say));
+    }
     let before = Snapshot::of(tx, "projects", id.get())?;
     queries::remove(tx, id)?;
     note(app, tx, by, "project.delete", (id, &project.name), &before)

@@ -76,6 +76,15 @@ pub fn remove(conn: &Conn, id: Id<id::Project>) -> Result<()> {
     Ok(())
 }
 
+/// An account that sees it and not all: without its project it would see everything.
+pub fn bound(conn: &Conn, id: Id<id::Project>) -> Result<Option<String>> {
+    let sql = "SELECT login FROM users WHERE EXISTS (SELECT 1 FROM json_each(projects) WHERE value = ?1) LIMIT 1";
+    Ok(conn
+        .prepare_cached(sql)?
+        .query_row([id.get()], |r| r.get(0))
+        .optional()?)
+}
+
 /// How many things of each kind belong to it.
 pub fn counts(conn: &Conn, id: Id<id::Project>) -> Result<BTreeMap<String, i64>> {
     let mut statement =

@@ -7,6 +7,7 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
+use crate::features::house::plugins;
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
@@ -20,15 +21,18 @@ pub const ROUTES: &[Route] = &[
         .gives::<List<View>>(),
     route(Post, "/api/secrets", may(Edit, Secrets), create)
         .takes(model::PARAMS)
-        .creates::<View>(),
+        .creates::<View>()
+        .asks_others(),
     route(Get, "/api/secrets/{id}", may(Read, Secrets), show).gives::<View>(),
     route(Patch, "/api/secrets/{id}", may(Edit, Secrets), change)
         .takes(model::PARAMS)
-        .gives::<View>(),
+        .gives::<View>()
+        .asks_others(),
     route(Delete, "/api/secrets/{id}", may(Edit, Secrets), remove).gives_nothing(),
     route(Post, "/api/secrets/{id}/rotate", may(Edit, Secrets), rotate)
         .takes(model::ROTATE)
-        .gives::<View>(),
+        .gives::<View>()
+        .asks_others(),
     route(Post, "/api/secrets/{id}/reveal", may(Reveal, Secrets), reveal)
         .takes(REVEAL)
         .refuses(&[403, 429, 503])
@@ -202,9 +206,31 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
+/// A value that a plugin is asked for, put in as if it had been sent. Whoever may not reveal secrets may not have one
+/// fetched either: a secret could then be used where they read it. Errors: `forbidden`, those of the plugin.
+fn from_plugin(ctx: &Ctx, mut input: Input) -> Result<Input> {
+    let plugin = input.link::<id::Plugin>("plugin_id").flatten();
+    let what = input.text("plugin_secret").unwrap_or_default();
+    match plugin {
+        None if what.is_empty() => {}
+        Some(id) if !what.is_empty() => {
+            ctx.allowed(Reveal, Secrets)?;
+            let value = ctx.outbound(move |app| plugins::secret(app, id, &what))?;
+            input.set_secret("value", Some(&value));
+        }
+        _ => input.wrong(
+            "plugin_secret",
+            "required",
+            "Name a plugin, and the secret that it is asked for.",
+        ),
+    }
+    Ok(input)
+}
+
 /// Reads a draft and stores it. Error: invalid fields.
 pub fn add(ctx: &Ctx, input: Input) -> Result<Secret> {
     let by = ctx.allowed(Edit, Secrets)?;
+    let input = from_plugin(ctx, input)?;
     let opens = |key: &_, passphrase: Option<&_>| super::open_key(ctx.app, key, passphrase);
     let (fields, value) = model::read(input, model::Fields::default(), &opens, clock::now())?;
     let value = value.ok_or_else(|| Error::internal("a new secret without a value"))?;
@@ -221,6 +247,7 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 /// Changes the secret in the address. Errors: `not_found`, invalid fields.
 pub fn save(ctx: &Ctx, input: Input) -> Result<Secret> {
     let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Edit, Secrets)?);
+    let input = from_plugin(ctx, input)?;
     let opens = |key: &_, passphrase: Option<&_>| super::open_key(ctx.app, key, passphrase);
     let old = ctx.app.db.read(|conn| super::get(conn, id))?;
     let (fields, value) = model::read(input, old.fields.clone(), &opens, clock::now())?;
@@ -248,6 +275,7 @@ fn rotate(ctx: &Ctx) -> Result<Reply> {
 /// Puts another value in force. Errors: `not_found`, invalid fields.
 pub fn renew(ctx: &Ctx, input: Input) -> Result<Secret> {
     let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Edit, Secrets)?);
+    let input = from_plugin(ctx, input)?;
     let opens = |key: &_, passphrase: Option<&_>| super::open_key(ctx.app, key, passphrase);
     let old = ctx.app.db.read(|conn| super::get(conn, id))?;
     let value = model::read_rotation(input, &old.fields.kind, &opens)?;

@@ -152,6 +152,7 @@ fn open_key(
 
 fn create(app: &App, tx: &Tx, fields: &Fields, value: &Value, by: Allowed<Edit, Secrets>) -> Result<Id<id::Secret>> {
     let id = queries::insert(tx, fields, clock::now())?;
+    by.keep(tx, ("secret", id.get()))?;
     add_version(app, tx, id, value, by)?;
     note(app, tx, ("secret.create", "secret.created"), id, &Snapshot::none(), by)?;
     Ok(id)

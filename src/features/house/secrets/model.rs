@@ -28,13 +28,22 @@ const VALUE_MAX: usize = 32 << 10;
 const INTERVAL_MAX: i64 = 10 * 366 * 86_400;
 
 /// Parameters of a value.
-const VALUE: [Param; 5] = [
+const VALUE: [Param; 7] = [
     param::secret(
         "value",
         VALUE_MAX,
         "The secret itself; it is sealed and given out by `reveal` alone.",
     ),
     param::secret("passphrase", 1_024, "What a private key is locked with."),
+    param::link(
+        "plugin_id",
+        "A plugin that is asked for the value, instead of `value`; only who may reveal secrets may have it asked.",
+    ),
+    param::text(
+        "plugin_secret",
+        500,
+        "What the plugin is asked for: `path#key`, or in a file `key`.",
+    ),
     param::choice("generate", &GENERATORS, "Make a value here, instead of `value`."),
     param::number(
         "length",
@@ -50,7 +59,7 @@ const VALUE: [Param; 5] = [
 ];
 
 /// Parameters of a draft.
-pub const PARAMS: &[Param] = &param::joined::<20>(&[
+pub const PARAMS: &[Param] = &param::joined::<22>(&[
     &[
         param::name("name", "What it is called; no other secret has it.").required(),
         param::choice("type", &TYPES, "What it is; that stays.").required(),

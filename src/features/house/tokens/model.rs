@@ -104,7 +104,12 @@ fn grants(conn: &Conn, i: &mut Input, scopes: &[String], by: &Actor) -> Result<V
             i.wrong("scopes", "bad_scope", say);
             break;
         };
-        if !by.has(grant.right(), &Place::Everywhere) {
+        // Who signed in themselves has their role's rights, though perhaps for some projects alone; so has their token.
+        let place = match by.sign_in() {
+            Ok(_) => Place::Granted,
+            Err(_) => Place::Everywhere,
+        };
+        if !by.has(grant.right(), &place) {
             i.wrong("scopes", "more_than_owner", format!("You may not do {text} yourself."));
             break;
         }

@@ -145,6 +145,23 @@ pub fn change(app: &App, tx: &Tx, member: &Member, change: &Change, by: Allowed<
         }
         note("user.set_role", &before)?;
     }
+    if let Some(projects) = change
+        .projects
+        .as_ref()
+        .filter(|projects| **projects != member.projects)
+    {
+        if let Some(missing) = queries::no_project(tx, projects)? {
+            let (field, message) = ("projects", format!("There is no project {missing}."));
+            return Err(Error::invalid(vec![Field {
+                field,
+                code: "missing",
+                message,
+            }]));
+        }
+        let before = snapshot(tx, member.id)?;
+        queries::set_projects(tx, member.id, projects)?;
+        note("user.set_projects", &before)?;
+    }
     match change.disabled.filter(|disabled| *disabled != member.disabled) {
         Some(disabled) => set_disabled(app, tx, member.id, disabled, by),
         None => Ok(()),

@@ -25,6 +25,8 @@ pub struct Member {
     pub invited_until: Option<Ms>,
     /// Is two-step sign-in enabled?
     pub totp: bool,
+    /// Projects whose things alone they see; empty: all.
+    pub projects: Vec<i64>,
     /// Unix ms.
     pub created_at: Ms,
     /// Unix ms.
@@ -78,6 +80,8 @@ pub struct Change {
     pub disabled: Option<bool>,
     /// Another address.
     pub email: Option<String>,
+    /// Other projects.
+    pub projects: Option<Vec<i64>>,
 }
 
 /// Minimum and maximum length of a password in characters. Only length and a list of weak passwords are checked (NIST SP

@@ -9,7 +9,7 @@ use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 
 const MEMBER: &str = "u.id, u.login, u.email, u.role, u.disabled, u.password_hash <> '', u.created_at, u.last_login_at,
-    i.expires_at, coalesce(f.confirmed_at IS NOT NULL, 0)";
+    i.expires_at, coalesce(f.confirmed_at IS NOT NULL, 0), u.projects";
 
 const FROM: &str = "users u LEFT JOIN invites i ON i.user_id = u.id LEFT JOIN second_factors f ON f.user_id = u.id";
 
@@ -26,6 +26,7 @@ fn read_member(r: &Row) -> rusqlite::Result<Member> {
         last_login_at: r.get(7)?,
         invited_until: r.get(8)?,
         totp: r.get(9)?,
+        projects: serde_json::from_str(r.get_ref(10)?.as_str()?).unwrap_or_default(),
     })
 }
 
@@ -66,6 +67,19 @@ pub fn set_role(conn: &Conn, id: Id<User>, role: &str) -> Result<()> {
 pub fn set_email(conn: &Conn, id: Id<User>, email: &str) -> Result<()> {
     conn.execute("UPDATE users SET email = ?2 WHERE id = ?1", params![id.get(), email])?;
     Ok(())
+}
+
+pub fn set_projects(conn: &Conn, id: Id<User>, projects: &[i64]) -> Result<()> {
+    let list = serde_json::json!(projects).to_string();
+    conn.execute("UPDATE users SET projects = ?2 WHERE id = ?1", params![id.get(), list])?;
+    Ok(())
+}
+
+/// The first of these that is no project.
+pub fn no_project(conn: &Conn, projects: &[i64]) -> Result<Option<i64>> {
+    let list = serde_json::json!(projects).to_string();
+    let sql = "SELECT value FROM json_each(?1) WHERE value NOT IN (SELECT id FROM projects) LIMIT 1";
+    Ok(conn.prepare_cached(sql)?.query_row([list], |r| r.get(0)).optional()?)
 }
 
 pub fn unlock(conn: &Conn, id: Id<User>, at: Ms) -> Result<()> {

@@ -218,10 +218,11 @@ pub fn save(
     base: fn(&Endpoint) -> Fields,
     by: Allowed<Edit, Notifications>,
 ) -> Result<()> {
+    let mut input = input.clone();
+    // Outside of the transaction, which sees all: whoever sees one project refers to its secrets alone.
+    let refs = app.db.read(|conn| refer(app, conn, &mut input, Some(id)))?;
     app.db.write(|tx| {
         let old = super::get(tx, id)?;
-        let mut input = input.clone();
-        let refs = refer(app, tx, &mut input, Some(id))?;
         let mut valid = model::read(input, old.channel, base(&old), Some((&old.fields.config, &old.has)))?;
         valid.refs = refs;
         super::update(app, tx, &old, &valid, by)

@@ -244,6 +244,7 @@ fn create(
         return Err(Error::new(Kind::Conflict, "too_many_endpoints", say));
     }
     let id = queries::insert(tx, channel.name, &valid.fields, by.role(), clock::now())?;
+    by.keep(tx, ("endpoint", id.get()))?;
     store_secrets(app, tx, id, &valid.secrets, &valid.refs)?;
     let about = (id, channel.name, &valid.fields);
     note(app, tx, by, "notification.create", about, &Snapshot::none())?;

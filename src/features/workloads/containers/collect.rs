@@ -410,6 +410,7 @@ fn talk(shared: &Arc<Shared>, server: Of, path: &Path, socket: &str, cancel: &Ca
         engine: &engine,
         skew: &skew,
         cpus: info.cpus,
+        podman: version.engine() == "podman",
         over: &over,
         fault: Mutex::default(),
         there: Mutex::default(),
@@ -431,6 +432,7 @@ struct Visit<'a> {
     engine: &'a Engine,
     skew: &'a Skew,
     cpus: u32,
+    podman: bool,
     /// The session is over.
     over: &'a Cancel,
     /// Why.
@@ -652,6 +654,7 @@ impl<'a> Visit<'a> {
                         subject,
                         life: &life,
                         live,
+                        podman: self.podman,
                     };
                     let done = follow::follow(&followed, &cancel);
                     *lock(&state) = match done {

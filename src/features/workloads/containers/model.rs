@@ -263,6 +263,8 @@ pub struct Inspected {
     pub state: InspectedState,
     #[serde(default, deserialize_with = "or_default")]
     config: InspectedConfig,
+    #[serde(default, deserialize_with = "or_default")]
+    host_config: InspectedHost,
 }
 
 /// How a container is.
@@ -293,7 +295,26 @@ struct InspectedConfig {
     tty: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct InspectedHost {
+    #[serde(default, deserialize_with = "or_default")]
+    log_config: LogConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LogConfig {
+    #[serde(rename = "Type", default, deserialize_with = "or_default")]
+    driver: String,
+}
+
 impl Inspected {
+    /// How its log is kept: `json-file`, `journald` …
+    pub fn log_driver(&self) -> &str {
+        &self.host_config.log_config.driver
+    }
+
     /// Is its log a terminal's, without frames?
     pub fn tty(&self) -> bool {
         self.config.tty

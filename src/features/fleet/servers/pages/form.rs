@@ -3,7 +3,6 @@
 use crate::access::Place;
 use crate::access::right::{Edit, Read, Run, Secrets, Servers, may};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::id::Id;
 use crate::features::fleet::servers::model::{self, Fields};
 use crate::features::fleet::servers::{self, Server, api, tasks};
 use crate::features::house::secrets;
@@ -96,7 +95,7 @@ fn form_of(s: &Server) -> Form {
 
 /// Secrets that servers may use and those it refers to now, for who may see their names: password or key, number, name.
 fn offered(ctx: &Ctx, form: &Form) -> Result<Vec<(&'static str, i64, String)>> {
-    if !ctx.actor()?.has(may(Read, Secrets), &Place::Everywhere) {
+    if !ctx.actor()?.has(may(Read, Secrets), &Place::Granted) {
         return Ok(Vec::new());
     }
     let only = form.id.map(|id| format!("server:{id}"));
@@ -104,16 +103,8 @@ fn offered(ctx: &Ctx, form: &Form) -> Result<Vec<(&'static str, i64, String)>> {
         let mut scope = s.fields.scope.iter();
         scope.any(|word| word == "servers" || Some(word) == only.as_ref())
     };
-    let usable = ctx.app.db.read(|conn| {
-        let (mut all, _) = secrets::list(conn, "", "", SECRETS_OFFERED, 0)?;
-        all.retain(|s| is_usable(s) || form.refs.values().any(|id| *id == s.id.get()));
-        for id in form.refs.values() {
-            if !all.iter().any(|s| s.id.get() == *id) {
-                all.push(secrets::get(conn, Id::new(*id))?);
-            }
-        }
-        Ok(all.into_iter())
-    })?;
+    let (mut all, _) = (ctx.app.db).read(|conn| secrets::list(conn, "", "", SECRETS_OFFERED, 0))?;
+    all.retain(|s| is_usable(s) || form.refs.values().any(|id| *id == s.id.get()));
     let row = |s: secrets::Secret| {
         let field = if s.fields.kind == "private_key" {
             "ssh_key"
@@ -122,7 +113,14 @@ fn offered(ctx: &Ctx, form: &Form) -> Result<Vec<(&'static str, i64, String)>> {
         };
         (field, s.id.get(), s.fields.name)
     };
-    Ok(usable.map(row).collect())
+    let mut rows: Vec<_> = all.into_iter().map(row).collect();
+    // One that is not seen here is chosen all the same: else the form would take it away.
+    for (field, id) in &form.refs {
+        if !rows.iter().any(|(_, known, _)| known == id) {
+            rows.push((*field, *id, format!("#{id}")));
+        }
+    }
+    Ok(rows)
 }
 
 /// Secrets to choose from.
