@@ -281,9 +281,11 @@ fn what_was_narrowed_to_tags_and_groups_still_is() {
         db.execute(&format!("INSERT INTO {table} SELECT * FROM one"), [])
             .unwrap();
     };
-    let endpoint = "tags = ?2, name = 'endpoint ' || ?1";
-    copy("notification_endpoints", 2001, endpoint, &tags.to_string());
-    copy("notification_endpoints", 2002, endpoint, "[]");
+    // What is sealed opens in its own row alone.
+    let endpoint = "tags = ?2, token = NULL, url = NULL, secret = NULL, password = NULL, name = 'endpoint ' || ?1";
+    copy("notification_endpoints", 2001, endpoint, "[]");
+    let tagged = "UPDATE notification_endpoints SET tags = ?1 WHERE id = 1";
+    db.execute(tagged, [tags.to_string()]).unwrap();
     let silence = "tag = ?2, ends_at = 4000000000000, kind = ''";
     copy("silences", 2001, silence, "WEB");
     copy("silences", 2002, silence, "nobody's");
@@ -325,8 +327,8 @@ fn what_was_narrowed_to_tags_and_groups_still_is() {
         ("alert-rules/2001", "tags", &tags, scope("tags", &tags)),
         ("alert-rules/2002", "groups", &json!([1]), scope("groups", &json!([1]))),
         ("alert-rules/2003", "tags", &json!([]), none.clone()),
-        ("notifications/2001", "tags", &tags, scope("tags", &tags)),
-        ("notifications/2002", "tags", &json!([]), none),
+        ("notifications/1", "tags", &tags, scope("tags", &tags)),
+        ("notifications/2001", "tags", &json!([]), none),
         ("silences/2001", "tag", &json!("WEB"), scope("tags", &json!(["WEB"]))),
         (
             "silences/2002",

@@ -206,7 +206,7 @@ fn ssh_takes_the_exported_inventory_and_only_the_accepted_key() {
     common::lab::script("fault", &["h1", "heal"]);
     // Ansible asks a script; where it is installed, it is Ansible that is asked.
     let program = format!(
-        "#!/bin/sh\nexec {} inventory --data-dir {} \"$@\"\n",
+        "#!/bin/sh\nexec env -i {} inventory --data-dir {} \"$@\"\n",
         env!("CARGO_BIN_EXE_lamplighter"),
         house.dir()
     );
@@ -228,7 +228,8 @@ fn ssh_takes_the_exported_inventory_and_only_the_accepted_key() {
     assert_eq!(
         (&vars["ansible_host"], &vars["ansible_user"]),
         (&json!(address("h1")), &json!("root")),
-        "{list}"
+        "{}",
+        said(&out)
     );
     drop(hosts);
 }
