@@ -64,7 +64,7 @@ CREATE TABLE alert_rules (
   revision   INTEGER NOT NULL DEFAULT 1,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
-, scope TEXT NOT NULL DEFAULT '') STRICT;
+, containers TEXT NOT NULL DEFAULT '', words TEXT NOT NULL DEFAULT '', scope TEXT NOT NULL DEFAULT '') STRICT;
 
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules (name) WHERE name <> '';
 
@@ -218,6 +218,11 @@ CREATE TABLE container_engines (
 
 CREATE UNIQUE INDEX container_engines_server ON container_engines (coalesce(server_id, 0));
 
+CREATE TRIGGER containers_take_their_rules_along AFTER DELETE ON containers BEGIN
+  DELETE FROM alert_rule_firing WHERE subject_kind = 'container' AND subject_id = OLD.id;
+  DELETE FROM alert_rule_waiting WHERE subject_kind = 'container' AND subject_id = OLD.id;
+END;
+
 CREATE TRIGGER silences_of_container AFTER DELETE ON containers BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'container' AND target_id = OLD.id);
@@ -243,7 +248,8 @@ CREATE TABLE containers (
   troubles   TEXT    NOT NULL DEFAULT '[]',        -- what was said of it as alerts and is not over: died, oom …
   created_at INTEGER NOT NULL,                     -- first seen
   seen_at    INTEGER NOT NULL
-) STRICT;
+, restart_label INTEGER NOT NULL DEFAULT 0, restart_unhealthy TEXT NOT NULL DEFAULT 'label'
+  CHECK (restart_unhealthy IN ('label','on','off')), healed_at TEXT NOT NULL DEFAULT '[]') STRICT;
 
 CREATE UNIQUE INDEX containers_name ON containers (coalesce(server_id, 0), name);
 
