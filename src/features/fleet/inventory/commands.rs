@@ -199,13 +199,11 @@ fn told(plan: &Value) -> String {
     let line = |row: &Value| {
         let port = row["port"].as_u64().unwrap_or_default();
         let at = format!("{}@{}:{port}", word(row, "username"), word(row, "host"));
-        let reasons = row["reasons"].as_array().map_or(&[][..], Vec::as_slice);
-        let why: Vec<String> = reasons.iter().map(|reason| word(reason, "message")).collect();
         format!(
             "{:<6} {:<24} {at:<40} {}\n",
             word(row, "state"),
             word(row, "name"),
-            why.join(" ")
+            word(row, "why")
         )
     };
     let mut text: String = rows.iter().map(line).collect();

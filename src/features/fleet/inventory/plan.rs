@@ -4,7 +4,7 @@ use super::read::{Entry, FORMATS, HOSTS_MAX, read};
 use crate::access::Allowed;
 use crate::access::right::{Edit, Servers};
 use crate::app::App;
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Result};
 use crate::base::id::{Id, Server};
 use crate::base::secret::Secret;
 use crate::base::shape::described;
@@ -34,18 +34,7 @@ pub const PARAMS: &[Param] = &[
 ];
 
 /// Of a host without a login name.
-const NOBODY: (&str, &str, &str) = (
-    "username",
-    "no_login",
-    "It does not say whom to sign in as. Give a user name for all of them.",
-);
-/// Of a host whose name another one before it has.
-const TWICE: (&str, &str, &str) = ("name", "twice", "It stands there twice.");
-/// Of a host that is a server already, by its name or by its address.
-const KNOWN: [(&str, &str, &str); 2] = [
-    ("name", "known_server", "There is a server of this name already."),
-    ("host", "known_server", "There is a server at this address already."),
-];
+const NOBODY: &str = "It does not say whom to sign in as. Give a user name for all of them.";
 
 /// Bytes of an inventory.
 const TEXT_MAX: usize = 512 << 10;
@@ -62,19 +51,9 @@ described! {
         /// `new`; `known`: there is a server of this name or at this address; `wrong`: it cannot be taken.
         pub state: &'static str,
         /// Why it is known or wrong.
-        reasons: Vec<Reason>,
+        why: String,
         /// The server that it is.
         server_id: Option<Id<Server>>,
-    }
-
-    /// Why a host is known or wrong.
-    pub struct Reason {
-        /// As it is called in a server.
-        field: &'static str,
-        /// Stable, for programs.
-        code: &'static str,
-        /// One sentence for people.
-        message: String,
     }
 
     /// What an inventory has, and what became of it.
@@ -180,28 +159,35 @@ impl Asked {
                 tags: entry.tags.clone(),
                 environment: entry.environment.clone(),
                 state: "new",
-                reasons: Vec::new(),
+                why: String::new(),
                 server_id: None,
             };
             let twin = by_name.get(&entry.name.to_lowercase());
-            let same = twin.or_else(|| by_address.get(&(entry.host.as_str(), port)));
-            let draft = match (&entry.problem, same) {
-                (None, Some(id)) => {
+            let draft = match (
+                &*entry.problem,
+                twin.or_else(|| by_address.get(&(entry.host.as_str(), port))),
+            ) {
+                ("", Some(id)) => {
+                    let same = if twin.is_some() {
+                        "of this name"
+                    } else {
+                        "at this address"
+                    };
                     (row.state, row.server_id) = ("known", Some(*id));
-                    row.reasons = vec![Reason::of(KNOWN[usize::from(twin.is_none())])];
+                    row.why = format!("There is a server {same} already.");
                     None
                 }
-                (None, None) if !seen.insert(entry.name.to_lowercase()) => Some(Err(vec![Reason::of(TWICE)])),
-                (None, None) if row.username.is_empty() => Some(Err(vec![Reason::of(NOBODY)])),
-                (None, None) => {
+                ("", None) if !seen.insert(entry.name.to_lowercase()) => Some(Err("It stands there twice.".into())),
+                ("", None) if row.username.is_empty() => Some(Err(NOBODY.into())),
+                ("", None) => {
                     let input = Input::of(servers::PARAMS, self.draft(entry));
-                    Some(servers::draft(input, &fresh, has_secret, by).map_err(reasons))
+                    Some(servers::draft(input, &fresh, has_secret, by).map_err(|e| said(&e)))
                 }
-                (Some(problem), _) => Some(Err(vec![problem.clone().into()])),
+                (problem, _) => Some(Err(problem.to_string())),
             };
             match draft {
                 Some(Ok(valid)) if self.names.is_empty() || self.names.contains(&entry.name) => taken.push(valid),
-                Some(Err(why)) => (row.state, row.reasons) = ("wrong", why),
+                Some(Err(why)) => (row.state, row.why) = ("wrong", why),
                 _ => {}
             }
             items.push(row);
@@ -225,27 +211,15 @@ impl Asked {
     }
 }
 
-impl Reason {
-    fn of((field, code, say): (&'static str, &'static str, &str)) -> Reason {
-        let message = say.into();
-        Reason { field, code, message }
-    }
-}
-
-impl From<Field> for Reason {
-    fn from(f: Field) -> Reason {
-        Reason {
-            field: f.field,
-            code: f.code,
-            message: f.message,
-        }
-    }
-}
-
-/// The mistakes of a draft.
-fn reasons(e: Error) -> Vec<Reason> {
+/// The mistakes of a draft as one text.
+fn said(e: &Error) -> String {
     match e.fields.is_empty() {
-        true => vec![Reason::of(("", e.code, &e.say))],
-        false => e.fields.into_iter().map(Reason::from).collect(),
+        true => e.say.clone(),
+        false => e
+            .fields
+            .iter()
+            .map(|f| f.message.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }

@@ -1,8 +1,6 @@
 //! Inventories of others, read: `ssh_config`, Ansible (INI or JSON) and CSV. Pure and bounded; what is not understood is
 //! told with its host and never guessed.
 
-use crate::base::error::Field;
-use crate::base::text;
 use crate::rule::glob;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +34,8 @@ pub struct Entry {
     pub os_type: String,
     /// As in a server.
     pub description: String,
-    /// Why it cannot be taken; `None`: it can.
-    pub problem: Option<Field>,
+    /// Why it cannot be taken; empty: it can.
+    pub problem: String,
 }
 
 /// Reads an inventory. Error: a sentence.
@@ -171,11 +169,8 @@ fn of_alias(name: String, blocks: &[Block]) -> Entry {
     Entry {
         port: value("port").unwrap_or_default().into(),
         username: value("user").unwrap_or_default().into(),
-        problem: jump.map(|_| Field {
-            field: "host",
-            code: "through_another",
-            message: "It is reached through another host (ProxyJump or ProxyCommand), which is not possible here."
-                .into(),
+        problem: jump.map_or(String::new(), |_| {
+            "It is reached through another host (ProxyJump or ProxyCommand), which is not possible here.".into()
         }),
         host,
         name,
@@ -264,11 +259,13 @@ impl Ansible {
                 username: var(["ansible_user", "ansible_ssh_user"]),
                 tags: tags.take(TAGS_MAX).map(|tag| tag.to_string()).collect(),
                 environment: var(["lamplighter_environment", "lamplighter_environment"]),
-                problem: (!is_ssh).then(|| Field {
-                    field: "host",
-                    code: "not_by_ssh",
-                    message: format!("It is reached by “{}” and not by ssh.", text::one_line(&connection, 40)),
-                }),
+                problem: match is_ssh {
+                    true => String::new(),
+                    false => format!(
+                        "It is reached by “{}” and not by ssh.",
+                        crate::base::text::one_line(&connection, 40)
+                    ),
+                },
                 name: name.clone(),
                 ..Entry::default()
             }
@@ -508,11 +505,10 @@ fn csv(text: &str) -> Result<Vec<Entry>, String> {
             environment: cell("environment"),
             os_type: cell("os_type"),
             description: cell("description"),
-            problem: (row.len() > columns.len()).then(|| Field {
-                field: "text",
-                code: "too_many_cells",
-                message: "Its line has more cells than there are columns.".into(),
-            }),
+            problem: match row.len() > columns.len() {
+                true => "Its line has more cells than there are columns.".into(),
+                false => String::new(),
+            },
         });
         if out.len() > HOSTS_MAX {
             return Err(too_many());
@@ -559,10 +555,10 @@ mod tests {
 
     fn told(format: &str, text: &str) -> Vec<String> {
         let line = |e: Entry| {
-            let (tags, problem) = (e.tags.join(" "), e.problem.map(|p| p.message).unwrap_or_default());
+            let tags = e.tags.join(" ");
             format!(
-                "{} {} {} {} [{tags}] {}{problem}",
-                e.name, e.host, e.port, e.username, e.environment
+                "{} {} {} {} [{tags}] {}{}",
+                e.name, e.host, e.port, e.username, e.environment, e.problem
             )
         };
         read(format, text).unwrap().into_iter().map(line).collect()
