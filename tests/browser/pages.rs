@@ -232,7 +232,7 @@ fn a_container_is_read_live_and_its_alert_has_its_last_words() {
     let page = format!("http://{}/containers/{id}", house.address);
     let lines = "document.querySelectorAll('#log li').length";
     let live = format!(
-        r##"[{}, {{"goto": "{page}"}}, {{"wait": ".live[data-live=live]"}}, {{"wait_text": "line 0"}},
+        r##"[{}, {{"goto": "{page}"}}, {{"wait": ".live[data-live=live]"}}, {{"wait_js": "{lines} > 0"}},
         {{"eval": "window.before = {lines}"}}, {{"wait_js": "{lines} > window.before + 3", "limit": 20}}, {{"clean": true}}]"##,
         sign_in(&house)
     );

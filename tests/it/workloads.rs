@@ -338,7 +338,7 @@ fn the_command_line_lists_containers_and_reads_and_follows_a_log() {
         ["three panics"]
     );
     refused(&["logs", "wob"], "container");
-    refused(&["logs", "web", "-q", "OR"], "q");
+    refused(&["logs", "web", "-q", "OR"], "OR stands between two words");
     // Two flags begin with this letter.
     refused(&["logs", "web", "-s", "local"], "Unknown flag -s");
 
