@@ -10,6 +10,10 @@ use std::process::{Command, Stdio};
 const LEFT_OUT: &[(&str, &str)] = &[
     ("/api/auth/logout", "ends the session that it asks by; tests/it/auth.rs"),
     (
+        "/api/admin/settings",
+        "puts the house into maintenance, where nothing else is changed; tests/it/admin.rs",
+    ),
+    (
         "/api/hosts/{id}/status-check",
         "waits four seconds for a host that is not there; tests/it/hosts.rs",
     ),
