@@ -91,12 +91,12 @@ impl Rule {
         }
     }
 
-    /// Is one of its conditions about a field like this?
-    pub fn asks(&self, of: &impl Fn(&str) -> bool) -> bool {
+    /// Passes on the fields that its conditions are about.
+    pub fn each_field<'a>(&'a self, each: &mut impl FnMut(&'a str)) {
         match self {
-            Rule::All(rules) | Rule::Any(rules) => rules.iter().any(|rule| rule.asks(of)),
-            Rule::Not(rule) => rule.asks(of),
-            Rule::Is(condition) => of(&condition.field),
+            Rule::All(rules) | Rule::Any(rules) => rules.iter().for_each(|rule| rule.each_field(each)),
+            Rule::Not(rule) => rule.each_field(each),
+            Rule::Is(condition) => each(&condition.field),
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::{common, fake};
 
 use common::*;
+use fake::engine::Engine;
 use fake::proxy;
 use std::io::Write;
 use std::net::TcpListener;
@@ -227,6 +228,64 @@ fn every_page_is_clean_in_all_four_looks() {
                 .map(|at| &told[at..told.floor_char_boundary(at + 200)]);
             assert_eq!(rule, None, "{view} {scheme}");
         }
+    }
+}
+
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn a_container_is_read_live_and_its_alert_has_its_last_words() {
+    let folder = Folder::new();
+    let engine = Engine::start(folder.path());
+    let socket = engine.socket.to_str().unwrap();
+    let house = House::with(Processes::One, &[("LAMPLIGHTER_CONTAINERS_SOCKET", socket)]);
+    engine.run("web", 1);
+    engine.say("web", false, "line 0");
+    let admin = house.admin();
+    let id = eventually("it is listed", || {
+        let web = admin.get("/api/containers/local/web");
+        (web.status == 200).then(|| web.is(200)["id"].clone())
+    });
+    let page = format!("http://{}/containers/{id}", house.address);
+    let lines = "document.querySelectorAll('#log li').length";
+    let live = format!(
+        r##"[{}, {{"goto": "{page}"}}, {{"wait": ".live[data-live=live]"}}, {{"wait_js": "{lines} > 0"}},
+        {{"eval": "window.before = {lines}"}}, {{"wait_js": "{lines} > window.before + 3", "limit": 20}}, {{"clean": true}}]"##,
+        sign_in(&house)
+    );
+    std::thread::scope(|scope| {
+        let seen = scope.spawn(|| drive(&live));
+        let mut n = 0;
+        while !seen.is_finished() {
+            n += 1;
+            engine.say("web", false, &format!("line {n}"));
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    });
+    engine.say("web", true, "ERROR it falls");
+    engine.dies("web", 3);
+    eventually("its alert", || {
+        let all = admin.get("/api/alerts?state=firing").is(200);
+        all["items"].to_string().contains("it falls").then_some(())
+    });
+    // A wall of 500 more.
+    let db = house.database("lamplighter.db");
+    db.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
+         INSERT INTO containers (name, life, image, project, state, since, created_at, seen_at)
+         SELECT 'shop-' || i || '-worker-1', '', 'registry.example/shop/worker:2026-11', 'shop-' || (i / 10), 'gone', 1, 1, 1 FROM n",
+    )
+    .unwrap();
+    for view in ["desktop", "phone"] {
+        let fits = r#"{"wait_js": "document.documentElement.scrollWidth <= innerWidth"}"#;
+        drive(&format!(
+            r##"[{{"view": "{view}"}}, {}, {{"goto": "{page}"}}, {{"wait": ".said"}}, {{"wait_text": "exited, code 3"}},
+            {{"wait_text": "ERROR it falls"}}, {{"a11y": true}}, {fits}, {{"goto": "http://{at}/containers?state=gone"}},
+            {{"wait_js": "document.querySelectorAll('tr[data-id]').length === 499"}}, {fits},
+            {{"goto": "http://{at}/log-search?q=falls"}}, {{"wait_text": "ERROR it falls"}}, {{"click": "#found a.of"}},
+            {{"wait": "body[data-live=container]"}}, {{"wait_text": "ERROR it falls"}}, {{"clean": true}}]"##,
+            sign_in(&house),
+            at = house.address
+        ));
     }
 }
 

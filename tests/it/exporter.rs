@@ -398,6 +398,30 @@ fn what_is_pushed_waits_for_the_engine_and_goes_once() {
 }
 
 #[test]
+fn what_containers_use_is_pushed_under_their_names() {
+    let (folder, engine) = (Folder::new(), Engine::new());
+    let docker = fake::engine::Engine::start(folder.path());
+    let socket = docker.socket.to_str().unwrap();
+    let house = House::with(Processes::One, &[("LAMPLIGHTER_CONTAINERS_SOCKET", socket)]);
+    let url = format!("http://127.0.0.1:{}/", engine.port);
+    house.admin().put("/api/settings", &json!({ "push.url": url })).is(200);
+    docker.run("web", 1);
+    for name in ["memory_used_bytes", "pids", "restarts"] {
+        let name = format!("lamplighter_container_{name}");
+        eventually(&name, || (!engine.times(&name).is_empty()).then_some(()));
+    }
+    let requests = engine.requests.lock().unwrap();
+    let mut lines = requests.iter().flat_map(|(_, body)| body.lines());
+    let memory = lines
+        .find(|line| line.contains("lamplighter_container_memory_used_bytes"))
+        .unwrap();
+    assert!(
+        memory.contains("\"container\":\"local/web\"") && memory.contains("2000000"),
+        "{memory}"
+    );
+}
+
+#[test]
 fn the_engine_s_secret_goes_to_no_place_that_it_was_not_given_for() {
     let house = House::new();
     let admin = house.admin();

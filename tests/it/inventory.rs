@@ -81,6 +81,25 @@ fn the_page_shows_what_would_be_added_first() {
     assert!(looked.has("name=\"names\" value=\"web-1\" checked"), "{}", looked.body);
     assert!(looked.has("ProxyJump") && !looked.has("name=\"names\" value=\"behind\""));
     assert_eq!(house.admin().get("/api/servers").is(200)["total"], 0);
+    // Why a host is left out is said in the reader's language.
+    let mut reader = house.browser_of_admin();
+    reader.post("/prefs", &[("lang", "ru"), ("back", "/")]);
+    let ansible = "a ansible_user=root\nb ansible_connection=winrm\nc\nd ansible_user=root ansible_port=0\n";
+    for (text, parts) in [
+        (SSH_CONFIG, &["через другой узел"][..]),
+        (
+            ansible,
+            &["не по ssh", "под каким именем входить", "Порт от 1 до 65535"],
+        ),
+    ] {
+        let told = reader.post("/inventory", &[("text", text), ("format", "auto")]);
+        let is_said = |part: &&str| told.has(part);
+        assert!(
+            parts.iter().all(is_said) && !told.has("It is") && !told.has("It does"),
+            "{}",
+            told.body
+        );
+    }
     let done = browser.post(
         "/inventory/import",
         &[("text", SSH_CONFIG), ("format", "auto"), ("names", "web-1")],

@@ -423,9 +423,16 @@ fn each_endpoint_gets_what_it_has_subscribed_to_and_no_more() {
         .unwrap();
     house
         .admin()
-        .patch(&format!("/api/servers/{server}"), &json!({ "tags": ["Prod"] }))
+        .patch(
+            &format!("/api/servers/{server}"),
+            &json!({ "tags": ["Prod"], "environment": "prod" }),
+        )
         .is(200);
-    let all: Vec<_> = (0..6).map(|_| hook()).collect();
+    let found = r#"UPDATE servers SET facts_at = 1, facts = '{"os_id":"debian"}'"#;
+    house.database("lamplighter.db").execute(found, []).unwrap();
+    let is = |field: &str, value: &str| json!({ "field": field, "op": "eq", "value": value });
+    let is_debian = json!({ "all": [is("environment", "PROD"), is("facts.os_id", "debian")] });
+    let all: Vec<_> = (0..8).map(|_| hook()).collect();
     let fields = [
         json!({}),
         json!({ "min_level": "CRITICAL" }),
@@ -433,6 +440,8 @@ fn each_endpoint_gets_what_it_has_subscribed_to_and_no_more() {
         json!({ "tags": ["prod"] }),
         json!({ "tags": ["test"] }),
         json!({ "events": ["server.created", "alert.acknowledged"], "enabled": false }),
+        json!({ "scope": is_debian }),
+        json!({ "scope": { "not": is_debian } }),
     ];
     for (n, (hook, fields)) in all.iter().zip(fields).enumerate() {
         let id = add_webhook(&house, &format!("hook {n}"), hook);
@@ -448,6 +457,7 @@ fn each_endpoint_gets_what_it_has_subscribed_to_and_no_more() {
     posts("from critical on", &all[1], 1);
     posts("one kind", &all[2], 1);
     posts("one tag", &all[3], 2);
+    posts("one scope", &all[6], 2);
     // An alert that somebody looks after already is not told again.
     let alerts = house.admin().get("/api/alerts?state=firing").is(200);
     for alert in alerts["items"].as_array().unwrap() {
@@ -474,7 +484,7 @@ fn each_endpoint_gets_what_it_has_subscribed_to_and_no_more() {
         (&json!("server.created"), &json!("db-9 was added"))
     );
     let counts: Vec<_> = all.iter().map(|h| h.posts().len()).collect();
-    assert_eq!(counts, [2, 1, 1, 2, 0, 1]);
+    assert_eq!(counts, [2, 1, 1, 2, 0, 1, 2, 0]);
     for bad in [json!(["server.*"]), json!(["x"])] {
         let answer = house
             .admin()

@@ -335,6 +335,32 @@ fn a_rule_holds_where_its_tags_are_and_only_as_long_as_it_is_in_force() {
 }
 
 #[test]
+fn a_rule_by_facts_holds_where_they_are_found() {
+    let (mut house, machine) = (House::new(), Machine::new(&[("/", 70.0)]));
+    let admin = house.admin();
+    add(&house, "old", &machine, &[]);
+    add(&house, "new", &machine, &[]);
+    let find = |house: &House, os: [&str; 2]| {
+        let sql = "UPDATE servers SET facts_at = 1, facts = json_object('os_version', ?2) WHERE name = ?1";
+        let db = house.database("lamplighter.db");
+        for (name, os) in ["old", "new"].into_iter().zip(os) {
+            db.execute(sql, [name, os]).unwrap();
+        }
+    };
+    find(&house, ["11", "12"]);
+    let is_old = json!({ "field": "facts.os_version", "op": "lt", "value": 12 });
+    let wanted = json!({ "name": "Old", "watches": "disk", "threshold": 60, "clear": 50, "for_s": 0, "scope": is_old });
+    admin.post("/api/alert-rules", &wanted).is(201);
+    becomes(&house, &["metric.disk old /"]);
+    machine.asked(3);
+    assert_eq!(open(&house), ["metric.disk old /"]);
+    // What a check finds changes by itself: it is followed, at the latest by the clock.
+    find(&house, ["12", "11"]);
+    house.restart_first(true);
+    becomes(&house, &["metric.disk new /"]);
+}
+
+#[test]
 fn a_server_takes_what_fires_along() {
     let (house, machine) = (House::new(), Machine::new(&[("/", 99.0)]));
     house

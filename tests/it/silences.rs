@@ -218,6 +218,54 @@ fn what_hangs_on_a_dark_server_is_muted_by_it_and_what_is_still_wrong_later_is_t
 }
 
 #[test]
+fn a_dark_server_mutes_its_containers_and_a_rule_finds_them_by_its_tags() {
+    let street = street();
+    let (one, two) = (street.server("web-1"), street.server("web-2"));
+    let container = |name: &str, server: i64| {
+        let db = street.house.database("lamplighter.db");
+        let sql = "INSERT INTO containers (name, server_id, life, image, state, since, created_at, seen_at)
+            VALUES (?1, ?2, '', 'shop:1', 'exited', 1, 1, 1)";
+        db.execute(sql, params![name, server]).unwrap();
+        db.last_insert_rowid()
+    };
+    let (shop, mail, other) = (container("shop", one), container("mail", one), container("shop", two));
+    let tags = json!({ "tags": ["prod"] });
+    street.admin.patch(&format!("/api/servers/{one}"), &tags).is(200);
+    let rule = json!({ "name": "Prod", "watches": "container.died", "level": "CRITICAL", "tags": ["prod"],
+        "containers": "shop*" });
+    street.admin.post("/api/alert-rules", &rule).is(201);
+    let nothing = json!({});
+    street.happens("container.died", ("container", shop, "web-1/shop"), nothing.clone());
+    assert_eq!(street.last(1), "raised container.died web-1/shop CRITICAL");
+    street.happens("container.died", ("container", other, "web-2/shop"), nothing.clone());
+    assert_eq!(street.last(2), "raised container.died web-2/shop ERROR");
+
+    // What was open before hangs on it from now on, and what comes later is not told.
+    street.happens("server.unreachable", web(one), nothing.clone());
+    assert_eq!(street.last(3), "raised server.unreachable web-1 ERROR");
+    street.happens(
+        "container.unhealthy",
+        ("container", mail, "web-1/mail"),
+        nothing.clone(),
+    );
+    street.happens("container.oom", ("container", other, "web-2/shop"), nothing.clone());
+    assert_eq!(street.last(4), "raised container.oom web-2/shop ERROR");
+    let cause = street.alert("server.unreachable", one)["id"].clone();
+    for (kind, id) in [("container.died", shop), ("container.unhealthy", mail)] {
+        let quiet = street.alert(kind, id)["quiet"].clone();
+        assert_eq!((&quiet["why"], &quiet["alert_id"]), (&json!("muted"), &cause), "{kind}");
+    }
+    assert!(street.alert("container.died", other)["quiet"].is_null());
+    let dark = street.admin.get(&format!("/api/alerts/{cause}")).is(200);
+    assert_eq!(dark["hanging"]["alerts"], 2);
+    street.happens("server.recovered", web(one), nothing.clone());
+    assert_eq!(street.last(5), "resolved server.unreachable web-1 ERROR");
+    street.happens("container.healthy", ("container", mail, "web-1/mail"), nothing.clone());
+    street.happens("container.running", ("container", shop, "web-1/shop"), nothing);
+    assert_eq!(street.last(6), "resolved container.died web-1/shop CRITICAL");
+}
+
+#[test]
 fn without_a_network_of_our_own_only_that_is_told() {
     let street = street();
     let one = street.server("web-1");

@@ -168,9 +168,8 @@ fn goes_on(told: &Path) {
     assert_eq!((count(twice), count(all)), (0, 3), "cpu, / and /srv, each once");
 }
 
-/// Unpacks the folder of the earliest version.
-fn earliest() -> Folder {
-    let folder = Folder::new();
+/// The folder of the earliest version, packed.
+fn first() -> PathBuf {
     let mut packed: Vec<PathBuf> = std::fs::read_dir(FOLDERS).unwrap().map(|e| e.unwrap().path()).collect();
     packed.retain(|path| path.extension().is_some_and(|e| e == "gz"));
     let order = |path: &PathBuf| {
@@ -179,12 +178,13 @@ fn earliest() -> Folder {
         schemas(copy.path())
     };
     packed.sort_by_key(order);
-    tar(&[
-        "-xzf",
-        packed[0].to_str().unwrap(),
-        "-C",
-        folder.path().to_str().unwrap(),
-    ]);
+    packed.remove(0)
+}
+
+/// Unpacks it.
+fn earliest() -> Folder {
+    let folder = Folder::new();
+    tar(&["-xzf", first().to_str().unwrap(), "-C", folder.path().to_str().unwrap()]);
     folder
 }
 
@@ -253,6 +253,94 @@ fn before_an_upgrade_the_databases_are_copied_and_a_copy_leads_back() {
         .query_row("SELECT program FROM schema_versions", [], |r| r.get(0))
         .unwrap();
     assert_eq!(by, env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn what_was_narrowed_to_tags_and_groups_still_is() {
+    let folder = earliest();
+    let file = folder.path().join("lamplighter.db");
+    let tags = json!(["web", "it's \"odd\"", "Ünï"]);
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let rule = "INSERT INTO alert_rules (id, name, watches, enabled, level, tags, groups, created_at, updated_at)
+        VALUES (?1, ?1, ?2, 1, 'ERROR', ?3, ?4, 1, 1)";
+    for (id, watches, tags, groups) in [
+        (2001, "cpu", tags.to_string(), "[]"),
+        (2002, "domain.drifted", "[]".into(), "[1]"),
+        (2003, "cpu", "[]".into(), "[]"),
+    ] {
+        db.execute(rule, rusqlite::params![id, watches, tags, groups]).unwrap();
+    }
+    // Rows like those that are there, narrowed otherwise.
+    let copy = |table: &str, id: i64, change: &str, value: &str| {
+        db.execute_batch(&format!(
+            "DROP TABLE IF EXISTS temp.one; CREATE TEMP TABLE one AS SELECT * FROM {table} LIMIT 1"
+        ))
+        .unwrap();
+        let change = format!("UPDATE one SET id = ?1, {change}");
+        db.execute(&change, rusqlite::params![id, value]).unwrap();
+        db.execute(&format!("INSERT INTO {table} SELECT * FROM one"), [])
+            .unwrap();
+    };
+    // What is sealed opens in its own row alone.
+    let endpoint = "tags = ?2, token = NULL, url = NULL, secret = NULL, password = NULL, name = 'endpoint ' || ?1";
+    copy("notification_endpoints", 2001, endpoint, "[]");
+    let tagged = "UPDATE notification_endpoints SET tags = ?1 WHERE id = 1";
+    db.execute(tagged, [tags.to_string()]).unwrap();
+    let silence = "tag = ?2, ends_at = 4000000000000, kind = ''";
+    copy("silences", 2001, silence, "WEB");
+    copy("silences", 2002, silence, "nobody's");
+    copy(
+        "silences",
+        2003,
+        &format!("{silence}, state = 'over', ended_at = 1"),
+        "web",
+    );
+    let tagged = "SELECT server_id FROM server_tags WHERE tag = 'web' ORDER BY server_id";
+    let ids = |db: &rusqlite::Connection, sql: &str| -> Vec<i64> {
+        let mut all = db.prepare(sql).unwrap();
+        let rows = all.query_map([], |r| r.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    let web = ids(&db, tagged);
+    assert!(!web.is_empty(), "nobody is tagged");
+    drop(db);
+    migrate(folder.path());
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let silent = |id: i64| {
+        ids(
+            &db,
+            &format!("SELECT server_id FROM silence_servers WHERE silence_id = {id}"),
+        )
+    };
+    assert_eq!([silent(2001), silent(2002), silent(2003)], [web, vec![], vec![]]);
+    assert_eq!(ids(&db, "PRAGMA foreign_key_check"), [0; 0]);
+    drop(db);
+    let told: Value =
+        serde_json::from_slice(&std::fs::read(first().with_extension("").with_extension("json")).unwrap()).unwrap();
+    let house = House::on(folder, Processes::ApiOnly, told["password"].as_str().unwrap());
+    let (admin, scope) = (
+        house.admin(),
+        |field: &str, value: &Value| json!({ "field": field, "op": "in", "value": value }),
+    );
+    let none = json!(null);
+    for (path, field, value, expected) in [
+        ("alert-rules/2001", "tags", &tags, scope("tags", &tags)),
+        ("alert-rules/2002", "groups", &json!([1]), scope("groups", &json!([1]))),
+        ("alert-rules/2003", "tags", &json!([]), none.clone()),
+        ("notifications/1", "tags", &tags, scope("tags", &tags)),
+        ("notifications/2001", "tags", &json!([]), none),
+        ("silences/2001", "tag", &json!("WEB"), scope("tags", &json!(["WEB"]))),
+        (
+            "silences/2002",
+            "tag",
+            &json!("nobody's"),
+            scope("tags", &json!(["nobody's"])),
+        ),
+        ("silences/2003", "tag", &json!("web"), scope("tags", &json!(["web"]))),
+    ] {
+        let now = admin.get(&format!("/api/{path}")).is(200);
+        assert_eq!((&now[field], &now["scope"]), (value, &expected), "{path}");
+    }
 }
 
 #[test]

@@ -283,3 +283,73 @@ fn several_logs_are_one_stream_that_takes_in_who_comes_later() {
         .text();
     assert!(page.contains("news of web"), "a hit in its context: {page}");
 }
+
+#[test]
+fn the_command_line_lists_containers_and_reads_and_follows_a_log() {
+    let story = story();
+    let (engine, dir) = (&story.engine, story.house.dir().to_string());
+    engine.run("web", 1);
+    engine.run("db", 2);
+    engine.with("db", |db| db.health = "unhealthy");
+    for text in ["one panic", "two", "three panics"] {
+        engine.say("web", false, text);
+    }
+    story.has_lines("web", 3);
+    let asks = |flags: &[&str]| run(&[flags, &["--data-dir", &dir]].concat());
+    let tells = |flags: &[&str]| {
+        let output = asks(flags);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let refused = |flags: &[&str], word: &str| {
+        let output = asks(flags);
+        assert!(
+            !output.status.success() && said(&output).contains(word),
+            "{flags:?}: {}",
+            said(&output)
+        );
+    };
+    for of in [
+        &["containers"][..],
+        &["containers", "--server", "local"],
+        &["containers", "-s", "local"],
+    ] {
+        let all = tells(of);
+        assert!(
+            all.contains("local/web ") && all.contains("running (unhealthy)"),
+            "{all}"
+        );
+    }
+    story.admin.post("/api/servers", &server("lamp", 9)).is(201);
+    assert_eq!(tells(&["containers", "--server", "lamp"]), "No containers.\n");
+    refused(&["containers", "--server", "nobody"], "server");
+    let texts = |flags: &[&str]| {
+        let all = tells(flags);
+        let text = |line: &str| line.split_once(' ').unwrap().1.to_string();
+        all.lines().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&["logs", "web"]), ["one panic", "two", "three panics"]);
+    assert_eq!(
+        texts(&["logs", "web", "-q", "panic*", "--since", "10m"]),
+        ["one panic", "three panics"]
+    );
+    assert_eq!(
+        texts(&["logs", "web", "--tail", "1", "--server", "local"]),
+        ["three panics"]
+    );
+    refused(&["logs", "wob"], "container");
+    refused(&["logs", "web", "-q", "OR"], "OR stands between two words");
+    // Two flags begin with this letter.
+    refused(&["logs", "web", "-s", "local"], "Unknown flag -s");
+
+    let mut follows = lamplighter(&["logs", "web", "-f", "-q", "panic*", "--data-dir", &dir]);
+    let mut follows = follows.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(follows.stdout.take().unwrap()));
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().ends_with(" one panic") && next().ends_with(" three panics"));
+    engine.say("web", true, "four, no more");
+    engine.say("web", true, "five panics");
+    assert!(next().ends_with(" five panics"));
+    follows.kill().unwrap();
+    follows.wait().unwrap();
+}

@@ -45,6 +45,10 @@ fn a_project_is_read_live_falls_and_is_made_anew() {
             "podman run -d {LABELS} --name crash lab:1 sh -c 'echo begins; sleep 12; echo ERROR it falls >&2; exit 3'"
         ),
     );
+    on(
+        "h5",
+        &format!("podman run -d {LABELS} --name pay lab:1 sh -c 'while true; do echo card declined; sleep 1; done'"),
+    );
     let sick = start(
         "sick",
         "--label lamplighter.restart=unhealthy --health-cmd false --health-interval 1s --health-retries 1",
@@ -76,6 +80,8 @@ fn a_project_is_read_live_falls_and_is_made_anew() {
     );
     let said = alert("metric.container_log", "h4/pay");
     assert!(said["evidence"].to_string().contains("card declined"), "{said}");
+    let all = admin.get("/api/alerts?state=firing&limit=100").is(200);
+    assert!(!all.to_string().contains("h5/pay"), "its server has no such tag: {all}");
     alert("container.gave_up", "h4/sick");
     let tasks = admin.get("/api/tasks?kind=container.restart").is(200);
     assert_eq!(tasks["total"], 1, "{tasks}");

@@ -199,11 +199,13 @@ fn told(plan: &Value) -> String {
     let line = |row: &Value| {
         let port = row["port"].as_u64().unwrap_or_default();
         let at = format!("{}@{}:{port}", word(row, "username"), word(row, "host"));
+        let reasons = row["reasons"].as_array().map_or(&[][..], Vec::as_slice);
+        let why: Vec<String> = reasons.iter().map(|reason| word(reason, "message")).collect();
         format!(
             "{:<6} {:<24} {at:<40} {}\n",
             word(row, "state"),
             word(row, "name"),
-            word(row, "why")
+            why.join(" ")
         )
     };
     let mut text: String = rows.iter().map(line).collect();

@@ -4,7 +4,7 @@ use super::read::{Entry, FORMATS, HOSTS_MAX, read};
 use crate::access::right::{Edit, Servers, may};
 use crate::access::{Allowed, Place};
 use crate::app::App;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id, Server};
 use crate::base::secret::Secret;
 use crate::base::shape::described;
@@ -39,7 +39,18 @@ pub const PARAMS: &[Param] = &[
 ];
 
 /// Of a host without a login name.
-const NOBODY: &str = "It does not say whom to sign in as. Give a user name for all of them.";
+const NOBODY: (&str, &str, &str) = (
+    "username",
+    "no_login",
+    "It does not say whom to sign in as. Give a user name for all of them.",
+);
+/// Of a host whose name another one before it has.
+const TWICE: (&str, &str, &str) = ("name", "twice", "It stands there twice.");
+/// Of a host that is a server already, by its name or by its address.
+const KNOWN: [(&str, &str, &str); 2] = [
+    ("name", "known_server", "There is a server of this name already."),
+    ("host", "known_server", "There is a server at this address already."),
+];
 
 /// Bytes of an inventory.
 const TEXT_MAX: usize = 512 << 10;
@@ -56,9 +67,19 @@ described! {
         /// `new`; `known`: there is a server of this name or at this address; `wrong`: it cannot be taken.
         pub state: &'static str,
         /// Why it is known or wrong.
-        why: String,
+        reasons: Vec<Reason>,
         /// The server that it is.
         server_id: Option<Id<Server>>,
+    }
+
+    /// Why a host is known or wrong.
+    pub struct Reason {
+        /// As it is called in a server.
+        field: &'static str,
+        /// Stable, for programs.
+        code: &'static str,
+        /// One sentence for people.
+        message: String,
     }
 
     /// What an inventory has, and what became of it.
@@ -173,35 +194,28 @@ impl Asked {
                 tags: entry.tags.clone(),
                 environment: entry.environment.clone(),
                 state: "new",
-                why: String::new(),
+                reasons: Vec::new(),
                 server_id: None,
             };
             let twin = by_name.get(&entry.name.to_lowercase());
-            let draft = match (
-                &*entry.problem,
-                twin.or_else(|| by_address.get(&(entry.host.as_str(), port))),
-            ) {
-                ("", Some(id)) => {
-                    let same = if twin.is_some() {
-                        "of this name"
-                    } else {
-                        "at this address"
-                    };
+            let same = twin.or_else(|| by_address.get(&(entry.host.as_str(), port)));
+            let draft = match (&entry.problem, same) {
+                (None, Some(id)) => {
                     (row.state, row.server_id) = ("known", Some(*id));
-                    row.why = format!("There is a server {same} already.");
+                    row.reasons = vec![Reason::of(KNOWN[usize::from(twin.is_none())])];
                     None
                 }
-                ("", None) if !seen.insert(entry.name.to_lowercase()) => Some(Err("It stands there twice.".into())),
-                ("", None) if row.username.is_empty() => Some(Err(NOBODY.into())),
-                ("", None) => {
+                (None, None) if !seen.insert(entry.name.to_lowercase()) => Some(Err(vec![Reason::of(TWICE)])),
+                (None, None) if row.username.is_empty() => Some(Err(vec![Reason::of(NOBODY)])),
+                (None, None) => {
                     let input = Input::of(servers::PARAMS, self.draft(entry));
-                    Some(servers::draft(input, &fresh, has_secret, by).map_err(|e| said(&e)))
+                    Some(servers::draft(input, &fresh, has_secret, by).map_err(reasons))
                 }
-                (problem, _) => Some(Err(problem.to_string())),
+                (Some(problem), _) => Some(Err(vec![problem.clone().into()])),
             };
             match draft {
                 Some(Ok(valid)) if self.names.is_empty() || self.names.contains(&entry.name) => taken.push(valid),
-                Some(Err(why)) => (row.state, row.why) = ("wrong", why),
+                Some(Err(why)) => (row.state, row.reasons) = ("wrong", why),
                 _ => {}
             }
             items.push(row);
@@ -225,15 +239,27 @@ impl Asked {
     }
 }
 
-/// The mistakes of a draft as one text.
-fn said(e: &Error) -> String {
+impl Reason {
+    fn of((field, code, say): (&'static str, &'static str, &str)) -> Reason {
+        let message = say.into();
+        Reason { field, code, message }
+    }
+}
+
+impl From<Field> for Reason {
+    fn from(f: Field) -> Reason {
+        Reason {
+            field: f.field,
+            code: f.code,
+            message: f.message,
+        }
+    }
+}
+
+/// The mistakes of a draft.
+fn reasons(e: Error) -> Vec<Reason> {
     match e.fields.is_empty() {
-        true => e.say.clone(),
-        false => e
-            .fields
-            .iter()
-            .map(|f| f.message.as_str())
-            .collect::<Vec<_>>()
-            .join(" "),
+        true => vec![Reason::of(("", e.code, &e.say))],
+        false => e.fields.into_iter().map(Reason::from).collect(),
     }
 }

@@ -1,6 +1,8 @@
 //! Inventories of others, read: `ssh_config`, Ansible (INI or JSON) and CSV. Pure and bounded; what is not understood is
 //! told with its host and never guessed.
 
+use crate::base::error::Field;
+use crate::base::text;
 use crate::rule::glob;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +36,8 @@ pub struct Entry {
     pub os_type: String,
     /// As in a server.
     pub description: String,
-    /// Why it cannot be taken; empty: it can.
-    pub problem: String,
+    /// Why it cannot be taken; `None`: it can.
+    pub problem: Option<Field>,
 }
 
 /// Reads an inventory. Error: a sentence.
@@ -169,8 +171,11 @@ fn of_alias(name: String, blocks: &[Block]) -> Entry {
     Entry {
         port: value("port").unwrap_or_default().into(),
         username: value("user").unwrap_or_default().into(),
-        problem: jump.map_or(String::new(), |_| {
-            "It is reached through another host (ProxyJump or ProxyCommand), which is not possible here.".into()
+        problem: jump.map(|_| Field {
+            field: "host",
+            code: "through_another",
+            message: "It is reached through another host (ProxyJump or ProxyCommand), which is not possible here."
+                .into(),
         }),
         host,
         name,
@@ -259,13 +264,11 @@ impl Ansible {
                 username: var(["ansible_user", "ansible_ssh_user"]),
                 tags: tags.take(TAGS_MAX).map(|tag| tag.to_string()).collect(),
                 environment: var(["lamplighter_environment", "lamplighter_environment"]),
-                problem: match is_ssh {
-                    true => String::new(),
-                    false => format!(
-                        "It is reached by “{}” and not by ssh.",
-                        crate::base::text::one_line(&connection, 40)
-                    ),
-                },
+                problem: (!is_ssh).then(|| Field {
+                    field: "host",
+                    code: "not_by_ssh",
+                    message: format!("It is reached by “{}” and not by ssh.", text::one_line(&connection, 40)),
+                }),
                 name: name.clone(),
                 ..Entry::default()
             }
@@ -505,10 +508,11 @@ fn csv(text: &str) -> Result<Vec<Entry>, String> {
             environment: cell("environment"),
             os_type: cell("os_type"),
             description: cell("description"),
-            problem: match row.len() > columns.len() {
-                true => "Its line has more cells than there are columns.".into(),
-                false => String::new(),
-            },
+            problem: (row.len() > columns.len()).then(|| Field {
+                field: "text",
+                code: "too_many_cells",
+                message: "Its line has more cells than there are columns.".into(),
+            }),
         });
         if out.len() > HOSTS_MAX {
             return Err(too_many());
@@ -555,10 +559,10 @@ mod tests {
 
     fn told(format: &str, text: &str) -> Vec<String> {
         let line = |e: Entry| {
-            let tags = e.tags.join(" ");
+            let (tags, problem) = (e.tags.join(" "), e.problem.map(|p| p.message).unwrap_or_default());
             format!(
-                "{} {} {} {} [{tags}] {}{}",
-                e.name, e.host, e.port, e.username, e.environment, e.problem
+                "{} {} {} {} [{tags}] {}{problem}",
+                e.name, e.host, e.port, e.username, e.environment
             )
         };
         read(format, text).unwrap().into_iter().map(line).collect()

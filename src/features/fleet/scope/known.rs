@@ -2,9 +2,11 @@
 
 use crate::base::clock::{DAY, Ms};
 use crate::rule::{Fact, Rule};
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// Fields of a rule, beside `facts.NAME`: those of the row, what is known of it, and the figures of the last poll.
 pub const FIELDS: [&str; 20] = [
@@ -48,40 +50,108 @@ pub fn is_field(name: &str) -> bool {
 }
 
 /// What has to be read for a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    /// Figures of the last poll.
-    pub figures: bool,
-    /// Facts of the last check.
-    pub facts: bool,
-    /// Result of the last look.
-    pub status: bool,
-    /// Ends of certificates.
-    pub cert: bool,
-    /// Groups of hosts.
-    pub groups: bool,
+    fields: BTreeSet<String>,
+    /// Names of facts of the last check.
+    facts: BTreeSet<String>,
 }
 
 impl Needs {
     /// Of this rule.
     pub fn of(rule: &Rule) -> Needs {
-        let asks = |is: &dyn Fn(&str) -> bool| rule.asks(&|field: &str| is(field));
-        Needs {
-            figures: asks(&|field| FIGURES.contains(&field)),
-            facts: asks(&|field| field == UPDATES || field.starts_with(FACTS)),
-            status: asks(&|field| field == "status"),
-            cert: asks(&|field| field == "cert_days"),
-            groups: asks(&|field| field == GROUPS),
-        }
+        let (mut fields, mut facts) = (BTreeSet::new(), BTreeSet::new());
+        rule.each_field(&mut |field| {
+            match field.strip_prefix(FACTS).or((field == UPDATES).then_some(UPDATES)) {
+                Some(name) => facts.insert(name.to_string()),
+                None => fields.insert(field.to_string()),
+            };
+        });
+        Needs { fields, facts }
+    }
+
+    /// Is this field asked for?
+    pub fn asks(&self, field: &str) -> bool {
+        self.fields.contains(field)
+    }
+
+    /// Is a figure of the last poll asked for?
+    pub fn asks_figures(&self) -> bool {
+        FIGURES.iter().any(|field| self.asks(field))
+    }
+
+    /// Is a fact of the last check asked for?
+    pub fn asks_facts(&self) -> bool {
+        !self.facts.is_empty()
+    }
+
+    /// Of stored facts those that are asked for; the others are passed over, not read.
+    pub fn facts(&self, stored: &str) -> BTreeMap<String, String> {
+        let mut json = serde_json::Deserializer::from_str(stored);
+        Wanted(&self.facts).deserialize(&mut json).unwrap_or_default() // none before the first check
     }
 
     /// Is anything asked for that changes by itself?
-    pub fn is_live(self) -> bool {
-        self.figures || self.facts || self.status || self.cert || self.groups
+    pub fn is_live(&self) -> bool {
+        let others = ["status", "cert_days", GROUPS];
+        self.asks_figures() || self.asks_facts() || others.iter().any(|field| self.asks(field))
     }
 }
 
-/// A host as rules see it.
+/// Reads an object of texts, of these names alone.
+struct Wanted<'a>(&'a BTreeSet<String>);
+
+impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+    type Value = BTreeMap<String, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("facts by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut found = BTreeMap::new();
+        while let Some(name) = from.next_key_seed(Name(self.0))? {
+            match name {
+                Some(name) => drop(found.insert(name, from.next_value()?)),
+                None => drop(from.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A name, if it is one of these.
+struct Name<'a>(&'a BTreeSet<String>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.get(name).cloned())
+    }
+}
+
+/// A host as rules see it: what no rule asks for is empty, except id and name.
 #[derive(Debug, Default)]
 pub struct Known {
     pub id: i64,
@@ -100,7 +170,7 @@ pub struct Known {
     pub state: String,
     /// API version last seen.
     pub glances: Option<f64>,
-    /// By name; empty when no rule asks for one.
+    /// By name.
     pub facts: BTreeMap<String, String>,
     /// The earliest end of a certificate that it serves, unix ms.
     pub cert_end: Option<Ms>,
@@ -145,5 +215,23 @@ pub fn fact<'a>(host: &'a Known, polled: Option<&Figures>, now: Ms, field: &str)
         "cert_days" => (host.cert_end).map(|end| Fact::Number((end - now).div_euclid(DAY) as f64)),
         GROUPS => Some(Fact::List(&host.groups)),
         other => host.facts.get(other.strip_prefix(FACTS)?).and_then(|value| text(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn of_facts_only_those_are_read_that_a_rule_asks_for() {
+        let is = |field: &str| json!({ "field": field, "op": "eq", "value": "1" });
+        let rule = json!({ "all": [is("facts.kernel"), { "not": { "any": [is("updates"), is("tags")] } }] });
+        let needs = Needs::of(&Rule::parse(rule.as_object().unwrap(), &is_field).unwrap());
+        assert!(needs.asks("tags") && !needs.asks("name") && !needs.asks_figures() && needs.is_live());
+        let stored = json!({ "a": { "deep": [1] }, "kernel": "6 \"x\"", "n\u{e9}": null, "updates": "3", "z": "9" });
+        let kept = BTreeMap::from([("kernel", "6 \"x\""), ("updates", "3")].map(|(k, v)| (k.into(), v.into())));
+        assert_eq!(needs.facts(&stored.to_string()), kept);
+        assert_eq!(needs.facts(""), BTreeMap::new());
     }
 }

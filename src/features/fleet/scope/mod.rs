@@ -30,9 +30,9 @@ pub fn parse(rule: &Map<String, Value>) -> std::result::Result<Rule, String> {
 /// Hosts for which the rule holds, by name. `only` looks at a single one.
 pub fn matching(app: &App, conn: &Conn, rule: &Rule, only: Option<i64>) -> Result<Vec<(i64, String)>> {
     let (needs, now) = (Needs::of(rule), clock::now());
-    let figures = figures(app, needs, only)?;
+    let figures = figures(app, &needs, only)?;
     let mut found = Vec::new();
-    queries::each_known(conn, needs, only, |host| {
+    queries::each_known(conn, &needs, only, |host| {
         if rule.holds(&|field: &str| fact(&host, figures.get(&host.id), now, field)) {
             found.push((host.id, host.name));
         }
@@ -41,9 +41,9 @@ pub fn matching(app: &App, conn: &Conn, rule: &Rule, only: Option<i64>) -> Resul
 }
 
 /// Of every server that was polled, or of one; nothing where no rule asks.
-fn figures(app: &App, needs: Needs, only: Option<i64>) -> Result<HashMap<i64, Figures>> {
+fn figures(app: &App, needs: &Needs, only: Option<i64>) -> Result<HashMap<i64, Figures>> {
     let mut all = HashMap::new();
-    if needs.figures {
+    if needs.asks_figures() {
         latest::samples(&app.metrics, only, |server, sample| {
             all.insert(server, serde_json::from_str(sample).unwrap_or_default());
         })?;
@@ -185,7 +185,7 @@ impl Scope {
             }));
         }
         for id in servers {
-            if !holds_for(app, conn, (rule, needs), (id, &groups), now)? {
+            if !holds_for(app, conn, (rule, &needs), (id, &groups), now)? {
                 return Ok(false);
             }
         }
@@ -236,7 +236,7 @@ pub fn sentence(rule: &Map<String, Value>, is_outer: bool) -> String {
 fn holds_for(
     app: &App,
     conn: &Conn,
-    (rule, needs): (&Rule, Needs),
+    (rule, needs): (&Rule, &Needs),
     (id, groups): (i64, &[String]),
     now: Ms,
 ) -> Result<bool> {

@@ -1,5 +1,6 @@
 //! `containers` and `logs`: what the API tells, for the command line.
 
+use super::observed::LOCAL;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::text;
@@ -17,7 +18,11 @@ pub const COMMANDS: &[Command] = &[
         help: "List the containers of all servers, or of one.",
         flags: &[SERVER, client::URL, client::TOKEN_FILE],
         run: |asked| {
-            let answer = asked.ask(Method::Get, &format!("/api/containers?limit=500{}", server(asked)), b"")?;
+            let answer = asked.ask(
+                Method::Get,
+                &format!("/api/containers?limit=500{}", server(asked)?),
+                b"",
+            )?;
             print(&match asked.json() {
                 true => answer,
                 false => table(&serde_json::from_str(&answer).map_err(Error::internal)?),
@@ -60,14 +65,24 @@ pub const COMMANDS: &[Command] = &[
 
 const SERVER: Flag = Flag {
     name: "server",
-    value: "ID",
-    help: "Only of this server: its number, or local.",
+    value: "SERVER",
+    help: "Only of this server: its name or number, or local.",
 };
 
-fn server(asked: &Invocation) -> String {
-    asked
-        .flag("server")
-        .map_or(String::new(), |id| format!("&server_id={}", text::percent_encode(id)))
+/// `&server_id=…` of the server that was asked for.
+fn server(asked: &Invocation) -> Result<String> {
+    let Some(word) = asked.flag("server") else {
+        return Ok(String::new());
+    };
+    if word == LOCAL || word.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(format!("&server_id={}", text::percent_encode(word)));
+    }
+    let path = format!("/api/servers?limit=500&q={}", text::percent_encode(word));
+    let answer: Value = serde_json::from_str(&asked.ask(Method::Get, &path, b"")?).map_err(Error::internal)?;
+    let rows = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = rows.iter().find(|row| row["name"] == word);
+    let found = found.ok_or_else(|| Error::not_found("server"))?;
+    Ok(format!("&server_id={}", found["id"]))
 }
 
 fn table(answer: &Value) -> String {
@@ -143,7 +158,7 @@ fn address(asked: &Invocation, name: &str) -> Result<String> {
     let path = format!(
         "/api/containers?state=any&limit=500&q={}{}",
         text::percent_encode(name),
-        server(asked)
+        server(asked)?
     );
     let answer: Value = serde_json::from_str(&asked.ask(Method::Get, &path, b"")?).map_err(Error::internal)?;
     let rows = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
@@ -159,7 +174,7 @@ fn address(asked: &Invocation, name: &str) -> Result<String> {
         [one] => Ok(one.clone()),
         [] => Err(Error::not_found("container")),
         several => Err(usage(&format!(
-            "There are several: {}. Say which: --server ID.",
+            "There are several: {}. Say which: --server NAME.",
             several.join(", ")
         ))),
     }

@@ -14,7 +14,7 @@ use crate::base::text;
 use crate::db::Tx;
 use crate::events::outbox;
 use crate::journal::{Cursor, Filter, Span};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Alert: it ended without a person's act.
 pub const DIED: &str = "container.died";
@@ -59,6 +59,8 @@ const GONE_MAX: i64 = 500;
 pub struct Told {
     /// Last act of a person or program: unix ms.
     asked: HashMap<EngineId, Ms>,
+    /// Those that have begun since: an act before that is no reason for what comes.
+    begun: HashSet<EngineId>,
     /// Ends with their codes, and whether it has begun again since.
     died: HashMap<EngineId, (Option<i64>, bool)>,
     /// Ends that the last lists did not have yet, since unix ms: an engine tells of an end before it has written it down.
@@ -70,6 +72,7 @@ pub struct Told {
 impl Told {
     /// Somebody sent it a signal.
     pub fn asked(&mut self, life: EngineId) {
+        self.begun.remove(&life);
         self.asked.insert(life, clock::now());
     }
 
@@ -81,6 +84,7 @@ impl Told {
     /// It began, perhaps again.
     pub fn started(&mut self, life: &EngineId) {
         self.early.remove(life);
+        self.begun.insert(life.clone());
         if let Some((_, again)) = self.died.get_mut(life) {
             *again = true;
         }
@@ -99,7 +103,9 @@ impl Told {
     /// Forgets what is about lives that are no longer listed, or long ago.
     fn keep(&mut self, listed: &[Listed], now: Ms) {
         let is_listed = |life: &EngineId| listed.iter().any(|one| one.life == *life);
-        self.asked.retain(|life, at| is_listed(life) && now - *at < ACT_BEFORE);
+        let begun = std::mem::take(&mut self.begun);
+        self.asked
+            .retain(|life, at| is_listed(life) && !begun.contains(life) && now - *at < ACT_BEFORE);
         self.health.retain(|life, _| is_listed(life));
         let is_up = |life: &EngineId| listed.iter().any(|one| one.life == *life && is_up(one.state));
         let unwritten = self.died.drain().filter(|(_, (_, again))| !again);
@@ -235,6 +241,9 @@ fn step(
         (c.state, c.since) = (one.state.into(), now);
     }
     let asked = is_asked(c, told, one, now);
+    if is_up(one.state) && (told.begun.contains(&one.life) || !was_up) {
+        c.asked_until = None;
+    }
     let died = told.died.get(&one.life);
     let is_counted = told.early.contains_key(&one.life);
     let ended = died.is_some() || was_up && !is_up(one.state) && !is_new_life && !is_counted;
@@ -606,6 +615,22 @@ mod tests {
         story.see(0, healing("unhealthy"));
         story.container.as_mut().unwrap().restart_unhealthy = "off".into();
         assert_eq!(story.see(MINUTE, healing("unhealthy")), [UNHEALTHY]);
+    }
+
+    #[test]
+    fn an_act_is_the_reason_of_one_end_and_of_no_later_one() {
+        let life = listed("", "", None).life;
+        let mut story = Story::new();
+        story.see(0, listed("running", "", None));
+        story.told.asked(life.clone());
+        story.container.as_mut().unwrap().asked_until = Some(story.now + 40 * SECOND);
+        story.dies(137);
+        story.told.started(&life);
+        assert!(story.see(SECOND, listed("running", "", None)).is_empty());
+        assert_eq!(story.container.as_ref().unwrap().restarts, 0, "that was the restart");
+        story.dies(3);
+        assert!(story.see(SECOND, listed("exited", "", Some(3))).is_empty());
+        assert_eq!(story.see(6 * SECOND, listed("exited", "", Some(3))), [DIED]);
     }
 
     #[test]
