@@ -664,7 +664,7 @@ CREATE TABLE secret_rotation_hosts (
   code        TEXT    NOT NULL DEFAULT '',
   say         TEXT    NOT NULL DEFAULT '',
   next_try    INTEGER NOT NULL DEFAULT 0,
-  at          INTEGER NOT NULL,
+  at          INTEGER NOT NULL, left_out INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (rotation_id, server_id, account)
 ) STRICT, WITHOUT ROWID;
 
