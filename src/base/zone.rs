@@ -655,7 +655,7 @@ mod tests {
             let error = Zone::load(bad).unwrap_err();
             assert_eq!((error.code, error.kind), ("unknown_zone", Kind::Invalid), "{bad}");
         }
-        let missing = Zone::load_from(Path::new("/nonexistent"), "Europe/Berlin").unwrap_err();
+        let missing = Zone::load_from(Path::new("/no such folder"), "Europe/Berlin").unwrap_err();
         assert!(missing.say.contains("tzdata"), "{}", missing.say);
         assert_eq!(Zone::load("UTC").unwrap(), Zone::utc());
         assert!(names().contains(&"UTC".into()));

@@ -217,6 +217,7 @@ fn ssh_takes_the_exported_inventory_and_only_the_accepted_key() {
         .arg("-i")
         .arg(&script)
         .arg("--list")
+        .env("ANSIBLE_HOME", house.folder.path().join("ansible"))
         .output();
     let out = ansible.unwrap_or_else(|_| {
         eprintln!("NOT RUN: Ansible is not installed, the script alone is asked");
