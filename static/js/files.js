@@ -8,9 +8,9 @@ form?.addEventListener('submit', async e => {
   const file = $('[type=file]', form).files[0];
   if (!file) return;
   const query = new URLSearchParams();
-  for (const name of ['path', 'mode', 'owner', 'width', 'group_id']) {
+  for (const name of ['place', 'mode', 'owner', 'width', 'group_id']) {
     const value = form.elements[name]?.value;
-    if (value) query.set(name, value);
+    if (value) query.set(name === 'place' ? 'path' : name, value);
   }
   const picked = $$('[name=server_ids]:checked').map(box => box.value);
   if (form.dataset.file === '/api/actions/files' && picked.length) query.set('server_ids', picked.join(','));
