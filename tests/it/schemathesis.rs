@@ -14,6 +14,14 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "puts the house into maintenance, where nothing else is changed; tests/it/admin.rs",
     ),
     (
+        "/api/inventory/preview",
+        "asks plugins at addresses that are made up; tests/it/inventory.rs",
+    ),
+    (
+        "/api/inventory/import",
+        "asks plugins at addresses that are made up; tests/it/inventory.rs",
+    ),
+    (
         "/api/hosts/{id}/status-check",
         "waits four seconds for a host that is not there; tests/it/hosts.rs",
     ),

@@ -116,8 +116,9 @@ pub fn secret(app: &App, plugin: &Plugin, what: &str) -> Result<Secret> {
                 .collect();
             let below = format!("/v1/{}/data/{}", plugin.text("mount").trim_matches('/'), path.join("/"));
             let mut answer = get(app, plugin, plugin.text("url"), &below, "x-vault-token")?;
-            answer["data"]["data"]
-                .get_mut(key)
+            answer
+                .pointer_mut("/data/data")
+                .and_then(|data| data.get_mut(key))
                 .map(Value::take)
                 .ok_or_else(missing)?
         }
