@@ -520,6 +520,15 @@ fn a_secrets_value_is_taken_from_a_plugin_by_who_may_reveal_it() {
         .fails(403, "forbidden");
     let nothing = admin.post("/api/secrets", &wanted("app/db#none"));
     assert_eq!(nothing.status, 502, "{}", nothing.text());
+    // A plugin that is not there is a mistake in that field, whoever asks it.
+    let nobodys = json!({ "name": "db", "type": "password", "plugin_id": 99, "plugin_secret": "x#y" });
+    assert_eq!(admin.post("/api/secrets", &nobodys).wrong_fields(), ["plugin_id"]);
+    for list in ["/api/inventory/preview", "/api/inventory/import"] {
+        assert_eq!(
+            admin.post(list, &json!({ "plugin_id": 99 })).wrong_fields(),
+            ["plugin_id"]
+        );
+    }
     let unnamed = admin.post("/api/secrets", &wanted("")).wrong_fields();
     assert!(unnamed.iter().any(|field| field == "plugin_secret"), "{unnamed:?}");
     let made = admin.post("/api/secrets", &wanted("app/db#password")).is(201);

@@ -15,7 +15,7 @@ use crate::access::right::{Edit, Read, Settings, may};
 use crate::app::App;
 use crate::audit::{self, Snapshot};
 use crate::base::clock::{self, Ms};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::base::text;
@@ -88,14 +88,10 @@ pub fn inventories(conn: &Conn) -> Result<Vec<(i64, String)>> {
     Ok(inventories.map(|p| (p.id.get(), p.name)).collect())
 }
 
-/// An inventory as one of them answers, in Ansible's JSON; what came of it is kept with the plugin. Errors: `not_found`,
-/// `plugin_off`, `plugin_answer`, those of the connection.
+/// An inventory as one of them answers, in Ansible's JSON; what came of it is kept with the plugin. Errors: an invalid
+/// field `plugin_id`, `plugin_off`, `plugin_answer`, those of the connection.
 pub fn inventory(app: &App, id: Id<id::Plugin>) -> Result<String> {
-    let plugin = app.db.read(|conn| get(conn, id))?;
-    if !plugin.enabled || plugin.definition.purpose != Purpose::Inventory {
-        let say = "This plugin is switched off, or knows no hosts.";
-        return Err(Error::new(Kind::Conflict, "plugin_off", say));
-    }
+    let plugin = asked(app, id, Purpose::Inventory)?;
     let answer = ask::inventory(app, &plugin);
     keep_last(app, id, &answer, |(names, _)| {
         format!("It names {} hosts.", names.len())
@@ -104,17 +100,33 @@ pub fn inventory(app: &App, id: Id<id::Plugin>) -> Result<String> {
 }
 
 /// A secret that one of them has, by `path#key`; what came of it is kept with the plugin, without the value. Errors:
-/// `not_found`, `plugin_off`, `plugin_answer`, those of the connection.
+/// an invalid field `plugin_id`, `plugin_off`, `plugin_answer`, those of the connection.
 pub fn secret(app: &App, id: Id<id::Plugin>, what: &str) -> Result<Secret> {
-    let plugin = app.db.read(|conn| get(conn, id))?;
-    if !plugin.enabled || plugin.definition.purpose != Purpose::Secrets {
-        let say = "This plugin is switched off, or knows no secrets.";
-        return Err(Error::new(Kind::Conflict, "plugin_off", say));
-    }
+    let plugin = asked(app, id, Purpose::Secrets)?;
     let answer = ask::secret(app, &plugin, what);
     let name = text::one_line(what, 100);
     keep_last(app, id, &answer, |_| format!("“{name}” was taken from it."))?;
     answer
+}
+
+/// The plugin that a draft names in `plugin_id`, if it is one of that purpose and switched on.
+fn asked(app: &App, id: Id<id::Plugin>, purpose: Purpose) -> Result<Plugin> {
+    let plugin = app.db.read(|conn| queries::get(conn, id))?.ok_or_else(|| {
+        Error::invalid(vec![Field {
+            field: "plugin_id",
+            code: "missing",
+            message: "There is no such plugin.".into(),
+        }])
+    })?;
+    if plugin.enabled && plugin.definition.purpose == purpose {
+        return Ok(plugin);
+    }
+    let say = match purpose {
+        Purpose::Inventory => "This plugin is switched off, or knows no hosts.",
+        Purpose::Secrets => "This plugin is switched off, or knows no secrets.",
+        _ => "This plugin is switched off, or is of another kind.",
+    };
+    Err(Error::new(Kind::Conflict, "plugin_off", say))
 }
 
 fn keep_last<T>(app: &App, id: Id<id::Plugin>, answer: &Result<T>, good: impl Fn(&T) -> String) -> Result<()> {
