@@ -140,16 +140,21 @@ fn give(ctx: &Ctx) -> Result<Reply> {
     Ok(reply.header("Cache-Control", "no-store"))
 }
 
-/// Makes a lease. Errors: `not_a_lessee`; what the host says.
-pub fn make(ctx: &Ctx, mut input: Input) -> Result<Given> {
-    let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Run, Secrets)?);
+/// For how many seconds, as the last field that is read. Error: invalid fields.
+fn ttl(mut input: Input) -> Result<i64> {
     let ttl = input.number("ttl_seconds");
-    let server = input.link::<id::Server>("server_id").flatten();
     if ttl.is_none() && !input.has_error("ttl_seconds") {
         input.wrong("ttl_seconds", "required", "Say for how many seconds.");
     }
     input.finish(&[])?;
-    let ttl = ttl.unwrap_or_default();
+    Ok(ttl.unwrap_or_default())
+}
+
+/// Makes a lease. Errors: `not_a_lessee`; what the host says.
+pub fn make(ctx: &Ctx, mut input: Input) -> Result<Given> {
+    let (id, by) = (ctx.id(0, "secret")?, ctx.allowed(Run, Secrets)?);
+    let server = input.link::<id::Server>("server_id").flatten();
+    let ttl = ttl(input)?;
     let (secret, lease) = ctx.app.db.write(|tx| {
         let secret = secrets::get(tx, id)?;
         let lease = super::begin(ctx.app, tx, &secret, (ttl, server), ctx.actor()?, by)?;
@@ -171,10 +176,8 @@ pub fn make(ctx: &Ctx, mut input: Input) -> Result<Given> {
 /// Makes the account or the key on the host. What goes wrong is taken away again.
 fn make_there(app: &App, secret: &Secret, mut lease: Lease) -> Result<Given> {
     let is_key = lease.kind == "key";
-    let made = match is_key {
-        true => another("private_key", &crate::base::secret::Secret::new(""))?,
-        false => another("password", &crate::base::secret::Secret::new(""))?,
-    };
+    let of = if is_key { "private_key" } else { "password" };
+    let made = another(of, &crate::base::secret::Secret::new(""))?;
     if is_key {
         lease.public_key = made.public_key.clone();
         app.db
@@ -242,13 +245,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn renew(ctx: &Ctx) -> Result<Reply> {
     let (id, by) = (ctx.id(0, "lease")?, ctx.allowed(Run, Secrets)?);
-    let mut input = ctx.input()?;
-    let ttl = input.number("ttl_seconds");
-    if ttl.is_none() && !input.has_error("ttl_seconds") {
-        input.wrong("ttl_seconds", "required", "Say for how many seconds.");
-    }
-    input.finish(&[])?;
-    let ttl = ttl.unwrap_or_default();
+    let ttl = ttl(ctx.input()?)?;
     let lease = (ctx.app.db).write(|tx| super::renew(ctx.app, tx, id, ttl, ctx.actor()?, by))?;
     Reply::json(&view(&lease))
 }
