@@ -118,15 +118,14 @@ pub fn read(conn: &Conn, input: &mut Input, confirm: &str) -> Result<Option<Work
         i.choice("apply").unwrap_or_default(),
     );
     let lines = i.number("lines");
-    let of = |field, is_given: bool| (field, is_given);
     let given = [
-        (of("service", !service.is_empty()), "restart_service"),
-        (of("unit", !unit.is_empty()), "fetch_logs"),
-        (of("path", !path.is_empty()), "fetch_logs"),
-        (of("since", !since.is_empty()), "fetch_logs"),
-        (of("lines", lines.is_some()), "fetch_logs"),
-        (of("apply", !apply.is_empty()), "updates"),
-        (of("confirm", !typed.is_empty()), "reboot"),
+        ("service", !service.is_empty(), "restart_service"),
+        ("unit", !unit.is_empty(), "fetch_logs"),
+        ("path", !path.is_empty(), "fetch_logs"),
+        ("since", !since.is_empty(), "fetch_logs"),
+        ("lines", lines.is_some(), "fetch_logs"),
+        ("apply", !apply.is_empty(), "updates"),
+        ("confirm", !typed.is_empty(), "reboot"),
     ];
     let Some(action) = action else {
         if !i.has_error("action") {
@@ -134,7 +133,7 @@ pub fn read(conn: &Conn, input: &mut Input, confirm: &str) -> Result<Option<Work
         }
         return Ok(None);
     };
-    for ((field, is_given), belongs) in given {
+    for (field, is_given, belongs) in given {
         if is_given && belongs != action {
             i.wrong(field, "not_of_action", format!("{field} belongs to {belongs}."));
         }
