@@ -324,6 +324,8 @@ fn a_short_lived_certificate_is_renewed_when_its_share_of_life_says_so() {
     let hosts = Hosts::fresh(&["h8"], Some("web"));
     let _acme = lab::ShortLived::of(life());
     let house = house(&hosts);
+    let settings = json!({ "acme.directory": lab::ShortLived::DIRECTORY });
+    house.admin().put("/api/settings", &settings).is(200);
     let secure = |name: &str| domain(&house, json!({ "domain": name, "ssl": true }));
     let (name, other) = ("life.h8.lab.test", "other.h8.lab.test");
     let id = secure(name);
