@@ -13,8 +13,10 @@ use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::base::text;
+use crate::db::Conn;
 use crate::features::house::remote_store;
-use crate::features::house::secrets::{Refs, slot};
+use crate::features::house::secrets::{Refers, Refs, Slot, of_row, slot};
+use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Post, Put};
@@ -137,12 +139,19 @@ fn drop_token(ctx: &Ctx) -> Result<Reply> {
 /// Longest secret.
 const SECRET_MAX: usize = 1_000;
 
+/// What a scope says of this place.
+pub(super) const PLACE: (&str, &str, Option<i64>) = ("exporter", "exporter", None);
+/// Its field that may refer to a secret.
+pub(super) const REFERENCES: &[Slot] = &[slot("secret")];
+
+/// What it refers to.
+pub(super) fn refers(conn: &Conn) -> Result<Refers> {
+    of_row(conn, remote_store::SEALED, 1)
+}
+
 /// `{"secret": "…"}`; empty or null removes it.
-pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
-    let mut input = ctx.input()?;
-    let place = ("exporter", "exporter", None);
-    let slots = [slot("secret")];
-    let refs = (ctx.app.db).read(|conn| Refs::resolve(ctx.app, conn, &mut input, place, &slots))?;
+pub(super) fn keep_push_secret(ctx: &Ctx, mut input: Input) -> Result<()> {
+    let refs = (ctx.app.db).read(|conn| Refs::resolve(ctx.app, conn, &mut input, PLACE, REFERENCES))?;
     let secret: Option<Secret> = input.secret("secret").flatten();
     input.finish(&[])?;
     let by = ctx.allowed(Edit, Exporter)?;
@@ -155,6 +164,6 @@ pub(super) fn keep_push_secret(ctx: &Ctx) -> Result<()> {
 }
 
 fn set_push_secret(ctx: &Ctx) -> Result<Reply> {
-    keep_push_secret(ctx)?;
+    keep_push_secret(ctx, ctx.input()?)?;
     Ok(Reply::status(204))
 }

@@ -33,7 +33,8 @@ const SECRET_AT: SealContext = SealContext {
     row: 1,
 };
 
-const SEALED: &[Sealed] = &[Sealed {
+/// Where the secret is.
+pub const SEALED: &[Sealed] = &[Sealed {
     row: "one",
     place: Some((SECRET_AT.table, SECRET_AT.column)),
     ..Sealed::column("engine", "secret").or_reference("exporter")

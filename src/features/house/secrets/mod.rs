@@ -7,6 +7,7 @@ mod generate;
 mod model;
 mod queries;
 mod refs;
+mod choice;
 mod settings;
 mod api;
 mod pages;
@@ -32,8 +33,8 @@ use crate::vault::SealContext;
 use crate::vault::reference::{CANDIDATE, CANDIDATE_PASSPHRASE, PASSPHRASE, VALUE};
 pub use events::ROTATION_FAILED;
 pub use model::{Fields, Value, another, hours};
-pub use queries::list;
-pub use refs::{Refs, Slot, Use, slot, uses};
+pub use choice::{choose, is_choice, offered};
+pub use refs::{Refers, Refs, Slot, Use, of_row, slot, uses};
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {

@@ -23,7 +23,8 @@ const LEASE_MAX: i64 = 366 * 86_400;
 const LEASE_DEFAULT: i64 = 86_400;
 /// Kinds of places in a scope.
 const PLACES: [&str; 5] = ["servers", "endpoints", "exporter", "playbooks", "services"];
-const VALUE_MAX: usize = 32 << 10;
+/// Longest value in bytes.
+pub const VALUE_MAX: usize = 32 << 10;
 /// Ten years, in seconds.
 const INTERVAL_MAX: i64 = 10 * 366 * 86_400;
 
@@ -32,7 +33,7 @@ const VALUE: [Param; 7] = [
     param::secret(
         "value",
         VALUE_MAX,
-        "The secret itself; it is sealed and given out by `reveal` alone.",
+        "The secret itself; it is sealed and given out by `reveal` alone. The line end that a file ends with is no part of a password or token.",
     ),
     param::secret("passphrase", 1_024, "What a private key is locked with."),
     param::link(
@@ -477,17 +478,32 @@ fn checked(
         false => (given, String::new()),
     };
     let text = value.reveal_text_for("is it one line?");
-    if ["password", "token"].contains(&kind) && text.contains(char::is_control) {
-        let say = format!("A {kind} is one line. What has more of them is a text.");
-        i.wrong("value", "one_line", say);
-        return None;
-    }
+    let line = ["password", "token"].contains(&kind).then(|| without_end(text));
+    let value = match line {
+        None => value,
+        Some("") => {
+            i.wrong("value", "required", "Give its value, or say how one is made.");
+            return None;
+        }
+        Some(line) if line.contains(char::is_control) => {
+            let say = format!("A {kind} is one line. What has more of them is a text.");
+            i.wrong("value", "one_line", say);
+            return None;
+        }
+        Some(line) => Secret::new(line),
+    };
     Some(Value {
         value,
         passphrase,
         public_key,
         origin: "given",
     })
+}
+
+/// A line without the end that a file has.
+fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 fn made(i: &mut Input, is_key: bool, generator: &str, length: Option<usize>, sets: &[String]) -> Option<Value> {
@@ -603,6 +619,22 @@ mod tests {
         ] {
             let refused = draft(fields.clone()).expect_err("was taken");
             assert!(refused.fields.iter().any(|f| f.field == wrong), "{fields}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_end_of_a_file_is_no_part_of_a_password() {
+        for (kind, given, kept) in [
+            ("password", "x y\n", Some("x y")),
+            ("token", "x\r\n", Some("x")),
+            ("token", "x\n\n", None),
+            ("password", "\n", None),
+            ("text", "a\nb\n", Some("a\nb\n")),
+        ] {
+            let read = draft(json!({ "name": "db", "type": kind, "value": given }));
+            let value = read.ok().and_then(|(_, value)| value);
+            let value = value.map(|v| v.value.reveal_text_for("a test").to_string());
+            assert_eq!(value.as_deref(), kept, "{kind} {given:?}");
         }
     }
 

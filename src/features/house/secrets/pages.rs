@@ -134,6 +134,7 @@ fn listed(ctx: &Ctx, form: &[(String, String)], errors: Errors) -> Result<Reply>
         "items": rows.into_iter().map(|s| (used(s.id.get()), s)).map(|(n, s)| row(s, n, now)).collect::<Vec<_>>(),
         "total": total,
         "types": model::TYPES,
+        "value_max": model::VALUE_MAX,
         "prev": (offset > 0).then(|| at((offset - PAGE).max(0))),
         "next": (offset + PAGE < total).then(|| at(offset + PAGE)),
         "typed": typed(form),
@@ -160,6 +161,7 @@ struct Content<'a> {
     /// Version, value and passphrase, for half a minute.
     shown: Option<(i64, &'a str, Option<&'a str>)>,
     shown_s: u32,
+    value_max: usize,
     typed: Map<String, Value>,
     errors: Errors,
 }
@@ -200,6 +202,7 @@ fn details(
             )
         }),
         shown_s: super::SHOWN_S,
+        value_max: model::VALUE_MAX,
         typed: typed(form),
         errors,
     };
@@ -209,17 +212,12 @@ fn details(
 /// Translates a form for the API: what is empty is not sent, except what `clears` names; days are seconds.
 fn draft(form: &[(String, String)], params: &'static [Param], clears: &[&str]) -> Input {
     let mut draft = Map::new();
-    let kind = form
-        .iter()
-        .find(|(name, _)| name == "type")
-        .map(|(_, value)| value.as_str());
     for (name, value) in form {
         // A browser sends the line ends of mail.
         let value = value.replace("\r\n", "\n");
-        let value = match (name.as_str(), kind) {
-            ("value", Some("password" | "token")) => value.trim_end_matches('\n'),
-            ("value" | "passphrase" | "password", _) => value.as_str(),
-            _ => value.trim(),
+        let value = match SECRET.contains(&name.as_str()) {
+            true => value.as_str(),
+            false => value.trim(),
         };
         match name.as_str() {
             "csrf" => {}

@@ -79,6 +79,29 @@ pub fn list(conn: &Conn, q: &str, kind: &str, limit: i64, offset: i64) -> Result
     Ok((rows.collect::<rusqlite::Result<_>>()?, total))
 }
 
+/// What a form shows of a secret to choose it.
+pub struct Choosable {
+    pub id: i64,
+    pub name: String,
+    pub kind: String,
+    pub scope: Vec<String>,
+}
+
+/// Secrets that are for some place, by name.
+pub fn choices(conn: &Conn) -> Result<Vec<Choosable>> {
+    let mut statement =
+        conn.prepare_cached("SELECT id, name, type, scope FROM secrets WHERE scope <> '[]' ORDER BY name, id")?;
+    let rows = statement.query_map([], |r| {
+        Ok(Choosable {
+            id: r.get(0)?,
+            name: r.get(1)?,
+            kind: r.get(2)?,
+            scope: serde_json::from_str(r.get_ref(3)?.as_str()?).unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Secrets that end before `until`, or of whose end something was told.
 pub fn ending(conn: &Conn, until: Ms) -> Result<Vec<Secret>> {
     let mut statement = conn.prepare_cached(&format!(

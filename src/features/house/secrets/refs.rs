@@ -11,11 +11,18 @@ use crate::form::Input;
 use crate::kinds;
 use crate::vault::Sealed;
 use crate::vault::reference::{self, PASSPHRASE, Part, VALUE};
+use std::collections::BTreeMap;
+
+/// Whose fields they are: the word of the scope (`servers`), that of one (`server`), and its number, if it has one already.
+pub type Place<'a> = (&'a str, &'a str, Option<i64>);
+
+/// Of one field after the other, the secret that it refers to.
+pub type Refers = BTreeMap<&'static str, i64>;
 
 /// A field that may refer to a secret.
 pub struct Slot {
-    field: &'static str,
-    passphrase: Option<&'static str>,
+    pub(super) field: &'static str,
+    pub(super) passphrase: Option<&'static str>,
 }
 
 /// The field of this name, stored in the column of this name.
@@ -32,6 +39,17 @@ impl Slot {
             ..self
         }
     }
+
+    /// Is a secret of this type one for it?
+    pub(super) fn takes(&self, kind: &str) -> bool {
+        (kind == "private_key") == self.passphrase.is_some()
+    }
+}
+
+/// Has the scope of a secret that place?
+pub(super) fn is_in_scope(scope: &[String], (all, one, row): Place) -> bool {
+    let one = row.map(|row| format!("{one}:{row}"));
+    scope.iter().any(|word| word == all || Some(word) == one.as_ref())
 }
 
 /// What a draft refers to.
@@ -39,14 +57,13 @@ impl Slot {
 pub struct Refs(Vec<(&'static str, i64, Part)>);
 
 impl Refs {
-    /// Puts the values into the fields. The place is named by the word of the scope (`servers`), by that of one
-    /// (`server`), and by its number, if it has one already. Error: a field refers to a secret that is not there, is not
-    /// for that place, or does not fit.
+    /// Puts the values into the fields. Error: a field refers to a secret that is not there, is not for that place, or does
+    /// not fit.
     pub fn resolve(
         app: &App,
         conn: &Conn,
         input: &mut Input,
-        place: (&str, &str, Option<i64>),
+        place: Place,
         slots: &[Slot],
     ) -> Result<Refs> {
         let mut refs = Refs::default();
@@ -58,16 +75,14 @@ impl Refs {
             let secret = queries::get(conn, crate::base::id::Id::new(number))?;
             let secret = secret.ok_or_else(|| wrong("missing", format!("There is no secret {number}.")))?;
             let f = &secret.fields;
-            let (all, one, row) = place;
-            let one = row.map(|row| format!("{one}:{row}"));
-            if !f.scope.iter().any(|word| word == all || Some(word) == one.as_ref()) {
+            if !is_in_scope(&f.scope, place) {
                 let say = format!(
-                    "The secret {} may not be used here: its scope does not have “{all}”.",
-                    f.name
+                    "The secret {} may not be used here: its scope does not have “{}”.",
+                    f.name, place.0
                 );
                 return Err(wrong("not_in_scope", say));
             }
-            if (f.kind == "private_key") != slot.passphrase.is_some() {
+            if !slot.takes(&f.kind) {
                 let say = format!("The secret {} is of type {}, which does not fit here.", f.name, f.kind);
                 return Err(wrong("wrong_type", say));
             }
@@ -104,6 +119,13 @@ impl Refs {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// What the fields of one row refer to.
+pub fn of_row(conn: &Conn, sealed: &'static [Sealed], row: i64) -> Result<Refers> {
+    let columns: Vec<_> = sealed.iter().collect();
+    let all = reference::uses(conn, &columns, None)?.into_iter();
+    Ok(all.filter(|(_, at, _)| *at == row).map(|(of, _, secret)| (of.column, secret)).collect())
 }
 
 /// A place that has a secret.

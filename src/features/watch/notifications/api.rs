@@ -16,7 +16,7 @@ use crate::base::id::{self, Id};
 use crate::base::shape::described;
 use crate::base::url::Url;
 use crate::db::Conn;
-use crate::features::house::secrets::Refs;
+use crate::features::house::secrets::{Refers, Refs};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply};
@@ -89,6 +89,8 @@ described! {
         tags: Vec<String>,
         /// Destination, as far as it is not secret.
         address: String,
+        /// Secrets that its fields refer to.
+        secret_ids: Refers,
         /// Was it created from environment variables?
         from_environment: bool,
         state: StateView,
@@ -149,6 +151,7 @@ fn view(app: &App, conn: &Conn, e: &Endpoint, counts: &Counts) -> Result<View> {
         scope: f.scope.said().cloned(),
         tags: f.scope.tags().unwrap_or_default(),
         address: address(app, conn, e)?,
+        secret_ids: e.refers.clone(),
         from_environment: seed.is_some_and(|(state, id)| state == "env" && id == e.id),
         state: StateView {
             failing: !e.gone.is_empty(),

@@ -36,7 +36,7 @@ use crate::base::secret::Secret;
 use crate::base::shape::described;
 use crate::db::{Conn, Tx};
 use crate::feature::Feature;
-use crate::features::house::secrets::{Refs, Slot, slot};
+use crate::features::house::secrets::{Refers, Refs, Slot, slot};
 use crate::http::menu::Entry;
 use crate::net::policy::{Opened, Policy};
 use crate::schedule::{Periodic, Work};
@@ -136,6 +136,8 @@ pub struct Endpoint {
     fields: Fields,
     /// Stored secrets.
     has: Vec<&'static str>,
+    /// Of those, what refers to a secret of the house.
+    refers: Refers,
     /// Nothing is sent before this, unix ms.
     blocked_until: Ms,
     /// Role of whoever saved it last: its messages hold what this role may see.

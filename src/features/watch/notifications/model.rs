@@ -128,6 +128,7 @@ pub const READ_ONLY: &[&str] = &[
     "has_secret",
     "has_password",
     "has_headers",
+    "secret_ids",
     "origin",
     "from_environment",
     "saved_by",

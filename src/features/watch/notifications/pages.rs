@@ -6,12 +6,13 @@ use super::presets::{PRESETS, preset};
 use super::queries::{self, Counts};
 use super::queue;
 use super::text;
-use super::{CHANNELS, Endpoint, Level, api, channel};
+use super::{CHANNELS, Endpoint, Level, REFERENCES, api, channel};
 use crate::access::right::{Edit, Notifications, Read, Run, may};
 use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::features::fleet::scope;
+use crate::features::house::secrets::{self, Refers};
 use crate::form::Input;
 use crate::http::page::{self, query};
 use crate::http::reply::Reply;
@@ -123,6 +124,8 @@ struct Form {
     /// Name before editing.
     was: String,
     has: Vec<&'static str>,
+    #[serde(skip)]
+    refers: Refers,
     values: Map<String, Value>,
     alerts: Vec<&'static str>,
     news: Vec<&'static str>,
@@ -199,6 +202,7 @@ fn form_of(ctx: &Ctx, channel: &'static Channel, endpoint: Option<&Endpoint>, pr
         kind: channel.name,
         was: f.name.clone(),
         has: endpoint.map_or_else(Vec::new, |e| e.has.clone()),
+        refers: endpoint.map_or_else(Refers::new, |e| e.refers.clone()),
         values,
         alerts: names(true),
         news: names(false),
@@ -229,11 +233,13 @@ fn last_tests(ctx: &Ctx, conn: &crate::db::Conn, e: &Endpoint) -> Result<Vec<Tes
     Ok(out)
 }
 
-fn form_page(ctx: &Ctx, form: &Form, errors: Errors) -> Result<Reply> {
+fn form_page(ctx: &Ctx, form: &Form, typed: &[(String, String)], errors: Errors) -> Result<Reply> {
+    let place = ("endpoints", "endpoint", form.id);
+    let picks = secrets::offered(ctx, place, REFERENCES, &form.refers, typed)?;
     page::show(
         ctx,
         "notifications/form.html",
-        json!({ "form": form, "errors": errors, "fields": scope::FIELDS }),
+        json!({ "form": form, "picks": picks, "errors": errors, "fields": scope::FIELDS }),
     )
 }
 
@@ -253,7 +259,7 @@ fn new(ctx: &Ctx) -> Result<Reply> {
     };
     let channel = channel(kind).ok_or_else(|| Error::not_found("way of sending"))?;
     let preset = ctx.request.param("preset").unwrap_or_default();
-    form_page(ctx, &form_of(ctx, channel, None, preset)?, Errors::default())
+    form_page(ctx, &form_of(ctx, channel, None, preset)?, &[], Errors::default())
 }
 
 fn edit(ctx: &Ctx) -> Result<Reply> {
@@ -262,6 +268,7 @@ fn edit(ctx: &Ctx) -> Result<Reply> {
     form_page(
         ctx,
         &form_of(ctx, endpoint.channel, Some(&endpoint), "")?,
+        &[],
         Errors::default(),
     )
 }
@@ -271,13 +278,14 @@ const LISTS: [&str; 3] = ["tags", "chats", "to"];
 const SECRETS: [&str; 5] = ["token", "url", "secret", "password", "headers"];
 
 /// The form as API input: lists split at commas and spaces, unticked boxes as `false`, empty secrets left out.
-fn input(pairs: &[(String, String)]) -> Input {
+fn input(pairs: &[(String, String)], refers: &Refers) -> Input {
     let mut object = Map::new();
     object.insert("enabled".into(), false.into());
     object.insert("events".into(), json!([]));
     for (name, value) in pairs {
         let value = match name.as_str() {
             "csrf" => continue,
+            choice if secrets::is_choice(choice) => continue,
             secret if SECRETS.contains(&secret) && value.is_empty() => continue,
             list if LISTS.contains(&list) => value
                 .split([',', ';', ' ', '\n', '\r'])
@@ -295,6 +303,7 @@ fn input(pairs: &[(String, String)]) -> Input {
         };
         object.insert(name.clone(), value);
     }
+    secrets::choose(pairs, REFERENCES, refers, &mut object);
     Input::of(model::PARAMS, object)
 }
 
@@ -310,18 +319,19 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
         .collect();
     form.values
         .insert("enabled".into(), pairs.iter().any(|(name, _)| name == "enabled").into());
-    let typed = pairs.into_iter().filter(|(name, _)| {
+    let typed = pairs.iter().filter(|(name, _)| {
         !SECRETS.contains(&name.as_str()) && !["csrf", "type", "enabled", "events"].contains(&name.as_str())
     });
-    form.values.extend(typed.map(|(name, value)| (name, value.into())));
+    form.values.extend(typed.map(|(name, value)| (name.clone(), value.as_str().into())));
     form.values.insert("events".into(), json!(events));
-    Ok(form_page(ctx, &form, Errors::of(&error))?.with_status(422))
+    Ok(form_page(ctx, &form, &pairs, Errors::of(&error))?.with_status(422))
 }
 
 fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
-    let channel = api::channel_of(&mut input(&pairs))?;
-    match api::add(ctx.app, input(&pairs), ctx.allowed(Edit, Notifications)?) {
+    let draft = input(&pairs, &Refers::new());
+    let channel = api::channel_of(&mut draft.clone())?;
+    match api::add(ctx.app, draft, ctx.allowed(Edit, Notifications)?) {
         Ok(id) => Ok(Reply::see_other(format!("/notifications/{id}"))),
         Err(e) => again(ctx, form_of(ctx, channel, None, "")?, pairs, e),
     }
@@ -330,10 +340,11 @@ fn create(ctx: &Ctx) -> Result<Reply> {
 fn change(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "endpoint")?;
     let pairs = ctx.request.form()?;
+    let refers = ctx.app.db.read(|conn| super::get(conn, id))?.refers;
     match api::save(
         ctx.app,
         id,
-        &input(&pairs),
+        &input(&pairs, &refers),
         |e| e.fields.clone(),
         ctx.allowed(Edit, Notifications)?,
     ) {

@@ -9,13 +9,15 @@ use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{self, Conn};
 use crate::features::fleet::scope::Scope;
+use crate::features::house::secrets::Refers;
 use crate::lang::Lang;
+use crate::vault::reference;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 
 const COLUMNS: &str =
-    "id, type, name, enabled, lang, min_level, events, scope, config, token IS NOT NULL, url IS NOT NULL,
-    secret IS NOT NULL, password IS NOT NULL, headers IS NOT NULL, blocked_until, created_at, updated_at,
+    "id, type, name, enabled, lang, min_level, events, scope, config, substr(token, 1, 10), substr(url, 1, 10),
+    substr(secret, 1, 10), substr(password, 1, 10), substr(headers, 1, 10), blocked_until, created_at, updated_at,
     (SELECT json_group_array(json_array(g.recipient, g.since, g.answer)) FROM notification_gone g WHERE g.endpoint_id = id), saved_by,
     time_zone";
 
@@ -25,13 +27,14 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
         return Ok(None);
     };
     let list = |text: String| serde_json::from_str(&text).unwrap_or_default();
-    let mut has = Vec::new();
+    let (mut has, mut refers) = (Vec::new(), Refers::new());
     for (at, column) in ["token", "url", "secret", "password", "headers"]
         .into_iter()
         .enumerate()
     {
-        if r.get(9 + at)? {
+        if let Some(head) = r.get::<_, Option<Vec<u8>>>(9 + at)? {
             has.push(column);
+            refers.extend(reference::secret_of(&head).map(|secret| (column, secret)));
         }
     }
     Ok(Some(Endpoint {
@@ -48,6 +51,7 @@ fn endpoint(r: &rusqlite::Row) -> rusqlite::Result<Option<Endpoint>> {
             config: serde_json::from_str(&r.get::<_, String>(8)?).unwrap_or_default(),
         },
         has,
+        refers,
         blocked_until: r.get(14)?,
         created_at: r.get(15)?,
         updated_at: r.get(16)?,

@@ -1,18 +1,18 @@
 //! The form of a server: a new one, a changed one. What is refused comes back with what was typed, except secrets.
 
-use crate::access::Place;
-use crate::access::right::{Edit, Read, Run, Secrets, Servers, may};
+use crate::access::right::{Edit, Run, Servers};
 use crate::base::error::{Error, Kind, Result};
 use crate::features::fleet::servers::model::{self, Fields};
+use crate::features::fleet::servers::secrets::REFERENCES;
 use crate::features::fleet::servers::{self, Server, api, tasks};
-use crate::features::house::secrets;
+use crate::features::house::secrets::{self, Refers};
 use crate::form::Input;
 use crate::http::page;
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::http::view::Errors;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// The form as typed or as stored. Secrets never come back.
 #[derive(Default, Serialize)]
@@ -22,7 +22,8 @@ struct Form {
     was: String,
     has: Stored,
     /// Fields that refer to a secret, and its number.
-    refs: BTreeMap<&'static str, i64>,
+    #[serde(skip)]
+    refs: Refers,
     values: HashMap<String, String>,
 }
 
@@ -93,94 +94,44 @@ fn form_of(s: &Server) -> Form {
     }
 }
 
-/// Secrets that servers may use and those it refers to now, for who may see their names: password or key, number, name.
-fn offered(ctx: &Ctx, form: &Form) -> Result<Vec<(&'static str, i64, String)>> {
-    if !ctx.actor()?.has(may(Read, Secrets), &Place::Granted) {
-        return Ok(Vec::new());
-    }
-    let only = form.id.map(|id| format!("server:{id}"));
-    let is_usable = |s: &secrets::Secret| {
-        let mut scope = s.fields.scope.iter();
-        scope.any(|word| word == "servers" || Some(word) == only.as_ref())
-    };
-    let (mut all, _) = (ctx.app.db).read(|conn| secrets::list(conn, "", "", SECRETS_OFFERED, 0))?;
-    all.retain(|s| is_usable(s) || form.refs.values().any(|id| *id == s.id.get()));
-    let row = |s: secrets::Secret| {
-        let field = if s.fields.kind == "private_key" {
-            "ssh_key"
-        } else {
-            "password"
-        };
-        (field, s.id.get(), s.fields.name)
-    };
-    let mut rows: Vec<_> = all.into_iter().map(row).collect();
-    // One that is not seen here is chosen all the same: else the form would take it away.
-    for (field, id) in &form.refs {
-        if !rows.iter().any(|(_, known, _)| known == id) {
-            rows.push((*field, *id, format!("#{id}")));
-        }
-    }
-    Ok(rows)
+/// Where the secrets of a form go.
+fn place(id: Option<i64>) -> (&'static str, &'static str, Option<i64>) {
+    ("servers", "server", id)
 }
 
-/// Secrets to choose from.
-const SECRETS_OFFERED: i64 = 500;
-
-fn form_page(ctx: &Ctx, form: Form, errors: Errors) -> Result<Reply> {
+fn form_page(ctx: &Ctx, form: Form, typed: &[(String, String)], errors: Errors) -> Result<Reply> {
+    let picks = secrets::offered(ctx, place(form.id), REFERENCES, &form.refs, typed)?;
     page::show(
         ctx,
         "servers/form.html",
-        serde_json::json!({ "secrets": offered(ctx, &form)?, "form": form, "errors": errors }),
+        serde_json::json!({ "picks": picks, "form": form, "errors": errors }),
     )
 }
 
 pub fn new(ctx: &Ctx) -> Result<Reply> {
-    form_page(ctx, blank(ctx)?, Errors::default())
+    form_page(ctx, blank(ctx)?, &[], Errors::default())
 }
 
 pub fn edit(ctx: &Ctx) -> Result<Reply> {
     let id = ctx.id(0, "server")?;
     let server = ctx.app.db.read(|conn| servers::get(conn, id))?;
-    form_page(ctx, form_of(&server), Errors::default())
+    form_page(ctx, form_of(&server), &[], Errors::default())
 }
 
 /// The form as API input: lists split at commas and spaces, empty secrets left out. `refs`: what refers to a secret now.
-fn input(pairs: &[(String, String)], refs: &BTreeMap<&'static str, i64>) -> Input {
+fn input(pairs: &[(String, String)], refs: &Refers) -> Input {
     let mut object = serde_json::Map::new();
-    let chosen = |field: &str| {
-        let select = pairs
-            .iter()
-            .find(|(name, _)| name.strip_suffix("_secret_id") == Some(field));
-        select.and_then(|(_, value)| value.parse::<i64>().ok())
-    };
-    let stays = |field: &str| refs.get(field).is_some_and(|now| chosen(field) == Some(*now));
     for (name, value) in pairs {
         let value = match name.as_str() {
             "csrf" | "then" => continue,
-            reference if reference.ends_with("_secret_id") => {
-                let field = reference.trim_end_matches("_secret_id");
-                match (value.parse::<i64>().ok(), refs.get(field).copied()) {
-                    (Some(number), Some(now)) if number == now => {}
-                    (Some(number), _) => drop(object.insert(field.into(), serde_json::json!({ "secret_id": number }))),
-                    // Taken away, unless something is typed instead.
-                    (None, Some(_)) if !object.contains_key(field) => {
-                        object.insert(field.into(), serde_json::Value::Null);
-                        if field == "ssh_key" {
-                            object.insert("ssh_key_passphrase".into(), serde_json::Value::Null);
-                        }
-                    }
-                    (None, _) => {}
-                }
-                continue;
-            }
-            // What was typed is nothing beside a secret that was chosen, or that stays.
-            secret if object.get(secret).is_some_and(|v| v.is_object()) || stays(secret) => continue,
+            choice if secrets::is_choice(choice) => continue,
             secret if SECRET_FIELDS.contains(&secret) && value.is_empty() => continue,
             "tags" | "public_ips" => value.split([',', ' ']).filter(|t| !t.is_empty()).collect(),
             _ => serde_json::Value::from(value.as_str()),
         };
         object.insert(name.clone(), value);
     }
+    secrets::choose(pairs, REFERENCES, refs, &mut object);
     Input::of(model::PARAMS, object)
 }
 
@@ -189,19 +140,16 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
     if error.fields.is_empty() || !matches!(error.kind, Kind::Invalid | Kind::Conflict) {
         return Err(error);
     }
-    form.values.extend(
-        pairs
-            .into_iter()
-            .filter(|(name, _)| !SECRET_FIELDS.contains(&name.as_str())),
-    );
-    Ok(form_page(ctx, form, Errors::of(&error))?.with_status(422))
+    let open = pairs.iter().filter(|(name, _)| !SECRET_FIELDS.contains(&name.as_str()));
+    form.values.extend(open.cloned());
+    Ok(form_page(ctx, form, &pairs, Errors::of(&error))?.with_status(422))
 }
 
 pub fn create(ctx: &Ctx) -> Result<Reply> {
     let pairs = ctx.request.form()?;
     let by = ctx.allowed(Edit, Servers)?;
     let fresh = ctx.app.db.read(servers::fresh)?;
-    let mut draft = input(&pairs, &BTreeMap::new());
+    let mut draft = input(&pairs, &Refers::new());
     let added = api::refer(ctx.app, &mut draft, None).and_then(|refs| {
         let mut valid = model::read(draft, fresh, None)?;
         valid.refs = refs;
