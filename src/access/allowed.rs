@@ -68,6 +68,18 @@ impl Actor {
         Ok(Allowed::new(self.by(), Some(self)))
     }
 
+    /// Is that thing, by type and number, there for them? What belongs to a project that is not theirs is as good as not there,
+    /// wherever a request names it. Whether they may do something to it is asked besides.
+    pub fn knows(&self, conn: &Conn, thing: (&str, i64)) -> Result<bool> {
+        if self.projects().is_empty() {
+            return Ok(true);
+        }
+        Ok(match Place::of(conn, thing)? {
+            Place::In(project, _) => project.is_some_and(|id| self.projects().contains(&id.get())),
+            _ => true,
+        })
+    }
+
     /// The same where the request names the things, or makes one: the proof is got for each. Error: `forbidden`, when they
     /// may do it to none.
     pub fn unplaced<V: IsVerb, N: IsNoun>(&self, verb: V, noun: N) -> Result<Unplaced<'_, V, N>> {
@@ -111,6 +123,11 @@ impl<'a, V, N> Allowed<'a, V, N> {
         N: IsNoun,
     {
         (self.of).map_or(Ok(()), |actor| actor.may_at(Right::May(V::VERB, N::NOUN), place))
+    }
+
+    /// See [`Actor::knows`].
+    pub fn knows(&self, conn: &Conn, thing: (&str, i64)) -> Result<bool> {
+        self.of.map_or(Ok(true), |actor| actor.knows(conn, thing))
     }
 
     /// What they made belongs to a project of theirs: to the usual one if that is one of them, else to their first.

@@ -2,12 +2,13 @@
 
 use super::read::{Entry, FORMATS, HOSTS_MAX, read};
 use crate::access::right::{Edit, Servers, may};
-use crate::access::{Allowed, Place};
+use crate::access::Allowed;
 use crate::app::App;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id, Server};
 use crate::base::secret::Secret;
 use crate::base::shape::described;
+use crate::db::Conn;
 use crate::features::fleet::servers;
 use crate::features::house::plugins;
 use crate::form::Input;
@@ -107,11 +108,11 @@ pub struct Asked {
 pub fn asked(ctx: &Ctx, mut input: Input) -> Result<Asked> {
     let i = &mut input;
     if let Some(Some(id)) = i.link::<id::Plugin>("plugin_id") {
-        let right = may(Edit, Servers);
-        let place = ctx
-            .actor()?
-            .place(|| ctx.app.db.read(|conn| Place::of(conn, ("plugin", id.get()))))?;
-        ctx.actor()?.may_at(right, &place)?;
+        ctx.actor()?.may(may(Edit, Servers))?;
+        let knows = |conn: &Conn| ctx.actor()?.knows(conn, ("plugin", id.get()));
+        if !ctx.app.db.read(knows)? {
+            return Err(plugins::missing());
+        }
         let text = ctx.outbound(move |app| plugins::inventory(app, id))?;
         i.set_secret("text", Some(&Secret::new(text)));
     }

@@ -109,15 +109,18 @@ pub fn secret(app: &App, id: Id<id::Plugin>, what: &str) -> Result<Secret> {
     answer
 }
 
+/// What is said of a plugin that is not there.
+pub fn missing() -> Error {
+    Error::invalid(vec![Field {
+        field: "plugin_id",
+        code: "missing",
+        message: "There is no such plugin.".into(),
+    }])
+}
+
 /// The plugin that a draft names in `plugin_id`, if it is one of that purpose and switched on.
 fn asked(app: &App, id: Id<id::Plugin>, purpose: Purpose) -> Result<Plugin> {
-    let plugin = app.db.read(|conn| queries::get(conn, id))?.ok_or_else(|| {
-        Error::invalid(vec![Field {
-            field: "plugin_id",
-            code: "missing",
-            message: "There is no such plugin.".into(),
-        }])
-    })?;
+    let plugin = app.db.read(|conn| queries::get(conn, id))?.ok_or_else(missing)?;
     if plugin.enabled && plugin.definition.purpose == purpose {
         return Ok(plugin);
     }

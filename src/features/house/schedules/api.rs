@@ -3,9 +3,10 @@
 use super::model;
 use crate::access::right::{Deploy, Read, Servers, Tasks, may};
 use crate::base::clock::{self, rfc3339};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
+use crate::db::Conn;
 use crate::form::Input;
 use crate::http::reply::{List, Reply};
 use crate::http::request::Method::{Delete, Get, Patch, Post};
@@ -107,6 +108,16 @@ fn create(ctx: &Ctx) -> Result<Reply> {
     Reply::created(format!("/api/schedules/{}", schedule.id), &view(&schedule))
 }
 
+/// The schedule in the address, if its target is there for them. Error `not_found`.
+fn of_address(ctx: &Ctx, conn: &Conn) -> Result<Schedule> {
+    let schedule = stored::get(conn, ctx.id(0, "schedule")?)?;
+    let (of, id, _) = &schedule.fields.target;
+    match ctx.actor()?.knows(conn, (of, *id))? {
+        true => Ok(schedule),
+        false => Err(Error::not_found("schedule")),
+    }
+}
+
 /// Reads a draft and stores it. Errors: those of [`model::read`].
 pub fn add(ctx: &Ctx, input: Input) -> Result<Schedule> {
     let by = ctx.allowed(Deploy, Servers)?;
@@ -123,13 +134,12 @@ fn change(ctx: &Ctx) -> Result<Reply> {
 
 /// Changes the schedule in the address. Errors: `not_found`, those of [`model::read`].
 pub fn save(ctx: &Ctx, input: Input) -> Result<Schedule> {
-    let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;
     ctx.app.db.write(|tx| {
-        let old = stored::get(tx, id)?;
+        let old = of_address(ctx, tx)?;
         let fields = model::read(ctx.app, tx, input, old.fields, ctx.actor()?)?;
-        stored::update(ctx.app, tx, id, fields, by, clock::now())?;
-        stored::get(tx, id)
+        stored::update(ctx.app, tx, old.id, fields, by, clock::now())?;
+        stored::get(tx, old.id)
     })
 }
 
@@ -140,9 +150,11 @@ fn remove(ctx: &Ctx) -> Result<Reply> {
 
 /// Removes the schedule in the address.
 pub fn delete(ctx: &Ctx) -> Result<()> {
-    let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;
-    ctx.app.db.write(|tx| stored::remove(ctx.app, tx, id, by))
+    ctx.app.db.write(|tx| {
+        let schedule = of_address(ctx, tx)?;
+        stored::remove(ctx.app, tx, schedule.id, by)
+    })
 }
 
 fn run(ctx: &Ctx) -> Result<Reply> {
@@ -152,10 +164,10 @@ fn run(ctx: &Ctx) -> Result<Reply> {
 
 /// Enqueues the task of the schedule in the address now. Errors: `not_found`; `forbidden` if the actor may not start it.
 pub fn begin(ctx: &Ctx) -> Result<Id<id::Task>> {
-    let id = ctx.id(0, "schedule")?;
     let by = ctx.allowed(Deploy, Servers)?;
     ctx.app.db.write(|tx| {
-        let kind = stored::get(tx, id)?.fields.kind;
+        let schedule = of_address(ctx, tx)?;
+        let (id, kind) = (schedule.id, schedule.fields.kind);
         if let Some((_, by_clock)) = model::kinds(ctx.app).into_iter().find(|(k, _)| k.name == kind) {
             ctx.actor()?.may(by_clock.right)?;
         }

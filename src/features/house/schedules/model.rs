@@ -115,7 +115,9 @@ pub fn read(app: &App, conn: &Conn, mut input: Input, base: Fields, by: &Actor) 
     if let Some((_, by_clock)) = chosen {
         by.may(by_clock.right)?;
         let row = kinds::target_kind(by_clock.target);
-        match row.map(|row| (row.name_of)(conn, f.target.1)).transpose()?.flatten() {
+        let name = row.map(|row| (row.name_of)(conn, f.target.1)).transpose()?.flatten();
+        let knows = by.knows(conn, (by_clock.target, f.target.1))?;
+        match name.filter(|_| knows) {
             Some(name) => f.target = (by_clock.target.into(), f.target.1, name),
             None if i.has_error("target_id") => {}
             None => i.wrong(

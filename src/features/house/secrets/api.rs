@@ -7,6 +7,7 @@ use crate::base::clock::{self, Ms, rfc3339};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::base::shape::described;
+use crate::db::Conn;
 use crate::features::house::plugins;
 use crate::form::Input;
 use crate::form::param::{self, Param};
@@ -215,6 +216,10 @@ fn from_plugin(ctx: &Ctx, mut input: Input) -> Result<Input> {
         None if what.is_empty() => {}
         Some(id) if !what.is_empty() => {
             ctx.allowed(Reveal, Secrets)?;
+            let knows = |conn: &Conn| ctx.actor()?.knows(conn, ("plugin", id.get()));
+            if !ctx.app.db.read(knows)? {
+                return Err(plugins::missing());
+            }
             let value = ctx.outbound(move |app| plugins::secret(app, id, &what))?;
             input.set_secret("value", Some(&value));
         }

@@ -159,6 +159,7 @@ fn create(app: &App, tx: &Tx, fields: &Fields, value: &Value, by: Allowed<Edit, 
     Ok(id)
 }
 
+/// Changes a secret. Errors: those of [`rotate`]; `secret_used` where the scope leaves out a place that has it.
 fn update(
     app: &App,
     tx: &Tx,
@@ -167,6 +168,8 @@ fn update(
     by: Allowed<Edit, Secrets>,
 ) -> Result<()> {
     let before = snapshot(tx, id)?;
+    let beyond = refs::uses(app, tx, id.get())?.into_iter().filter(|u| !u.is_in_scope(&fields.scope));
+    refuse_used(&beyond.map(|u| u.to_string()).collect::<Vec<_>>())?;
     queries::update(tx, id, fields, clock::now())?;
     if snapshot(tx, id)? != before {
         note(app, tx, ("secret.update", "secret.changed"), id, &before, by)?;
@@ -223,10 +226,8 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Secret>, by: Allowed<Edit, Secrets>) ->
 
 /// A secret that something has is not deleted unseen. Error `secret_used`, with the list; `rotation_open`.
 fn refuse_while_used(app: &App, conn: &Conn, id: Id<id::Secret>) -> Result<()> {
-    let mut users: Vec<String> = refs::uses(app, conn, id.get())?
-        .into_iter()
-        .map(|u| format!("{} {} ({})", u.of, u.name, u.column))
-        .collect();
+    let uses = refs::uses(app, conn, id.get())?;
+    let mut users: Vec<String> = uses.iter().map(Use::to_string).collect();
     let leases = queries::leases_on_hosts(conn, id)?;
     if leases > 0 {
         users.push(format!("{leases} leases that are not ended on their hosts"));
@@ -234,12 +235,16 @@ fn refuse_while_used(app: &App, conn: &Conn, id: Id<id::Secret>) -> Result<()> {
     if users.is_empty() && queries::is_on_its_way(conn, id)? {
         users.push("a rotation that is not at its end".into());
     }
+    refuse_used(&users)
+}
+
+fn refuse_used(users: &[String]) -> Result<()> {
     match users.is_empty() {
         true => Ok(()),
         false => {
             let say = format!(
                 "This secret is used by {}. Give them another one first.",
-                text::first_of(&users, NAMED)
+                text::first_of(users, NAMED)
             );
             Err(Error::new(Kind::Conflict, "secret_used", say))
         }

@@ -143,6 +143,24 @@ pub struct Use {
     pub page: String,
 }
 
+impl std::fmt::Display for Use {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} {} ({})", self.of, self.name, self.column)
+    }
+}
+
+impl Use {
+    /// Has a scope the place that has it?
+    pub(super) fn is_in_scope(&self, scope: &[String]) -> bool {
+        let all = match self.of {
+            "server" => "servers",
+            "endpoint" => "endpoints",
+            of => of,
+        };
+        is_in_scope(scope, (all, self.of, Some(self.row)))
+    }
+}
+
 fn columns(app: &App) -> &[&'static Sealed] {
     app.registry.all::<Sealed>()
 }

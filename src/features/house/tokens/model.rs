@@ -114,7 +114,7 @@ fn grants(conn: &Conn, i: &mut Input, scopes: &[String], by: &Actor) -> Result<V
             break;
         }
         if let Some((kind, id)) = grant.place()
-            && !scope::exists(conn, (kind, id))?
+            && !(scope::exists(conn, (kind, id))? && by.knows(conn, (kind, id))?)
         {
             i.wrong(
                 "scopes",

@@ -21,7 +21,7 @@ use crate::task::queue;
 
 /// Adds a domain. Changes no server. Error: duplicate name, missing rows.
 pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Domains>) -> Result<Id<id::Domain>> {
-    refuse_missing(tx, &valid.fields)?;
+    refuse_missing(tx, &valid.fields, None, by)?;
     let id = queries::insert(tx, &valid.fields, clock::now())?;
     placements::want(tx, id, &valid.fields.server_ids)?;
     let what = ("domain.create", "domain.created");
@@ -39,7 +39,7 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit,
         let say = "This domain was changed meanwhile. Load it again and repeat your change.";
         return Err(Error::new(Kind::Conflict, "domain_changed", say));
     }
-    refuse_missing(tx, &valid.fields)?;
+    refuse_missing(tx, &valid.fields, now.fields.group_id, by)?;
     let before = snapshot(tx, old.id)?;
     queries::update(tx, old.id, &valid.fields, clock::now())?;
     placements::want(tx, old.id, &valid.fields.server_ids)?;
@@ -47,8 +47,20 @@ pub fn update(app: &App, tx: &Tx, old: &Domain, valid: &Valid, by: Allowed<Edit,
     note(app, tx, by, what, (old.id, &valid.fields), &before)
 }
 
-fn refuse_missing(conn: &Conn, fields: &Fields) -> Result<()> {
-    let missing = queries::missing(conn, fields)?;
+/// `group`: it is in this one already, so that it may stay there.
+fn refuse_missing(
+    conn: &Conn,
+    fields: &Fields,
+    group: Option<Id<id::Group>>,
+    by: Allowed<Edit, Domains>,
+) -> Result<()> {
+    let mut missing = queries::missing(conn, fields)?;
+    if let Some(id) = fields.group_id.filter(|id| Some(*id) != group)
+        && missing.iter().all(|wrong| wrong.field != "group_id")
+        && !by.knows(conn, ("group", id.get()))?
+    {
+        missing.push(queries::no_group(id));
+    }
     if !missing.is_empty() {
         return Err(Error::invalid(missing));
     }

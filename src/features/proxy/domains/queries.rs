@@ -283,6 +283,21 @@ pub fn certificates(conn: &Conn) -> Result<Vec<(i64, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+const GROUP: &str = "group of domains";
+
+fn no_such_row(field: &'static str, what: &str, id: i64) -> Field {
+    Field {
+        field,
+        code: "no_such_row",
+        message: format!("There is no {what} with the number {id}."),
+    }
+}
+
+/// What is said of a group that is not there.
+pub fn no_group(id: Id<id::Group>) -> Field {
+    no_such_row("group_id", GROUP, id.get())
+}
+
 /// Referenced rows that do not exist.
 pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     let mut out = Vec::new();
@@ -294,12 +309,7 @@ pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
             .optional()?
             .is_none()
         {
-            let message = format!("There is no {what} with the number {id}.");
-            out.push(Field {
-                field,
-                code: "no_such_row",
-                message,
-            });
+            out.push(no_such_row(field, what, id));
         }
         Ok(())
     };
@@ -313,7 +323,7 @@ pub fn missing(conn: &Conn, f: &Fields) -> Result<Vec<Field>> {
     let group = f.group_id.map(Id::get);
     check(
         "group_id",
-        "group of domains",
+        GROUP,
         "SELECT 1 FROM groups WHERE id = ?1 AND kind = 'domain'",
         group,
     )?;

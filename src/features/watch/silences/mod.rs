@@ -177,7 +177,7 @@ fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 
 /// Adds a silence; one that starts now begins in this transaction.
 fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Silences>) -> Result<Id<id::Silence>> {
-    refuse_missing(tx, &valid.scope)?;
+    refuse_missing(tx, &valid.scope, by)?;
     let now = clock::now();
     let id = queries::insert(tx, valid, by.actor(), now)?;
     if let Some(servers) = valid.scope.within.servers(app, tx)? {
@@ -224,11 +224,12 @@ pub fn lift(app: &App, tx: &Tx, id: Id<id::Silence>, by: Allowed<Edit, Silences>
     }
 }
 
-fn refuse_missing(conn: &Conn, scope: &Scope) -> Result<()> {
+fn refuse_missing(conn: &Conn, scope: &Scope, by: Allowed<Edit, Silences>) -> Result<()> {
     let mut missing = Vec::new();
     for (kind, id) in &scope.targets {
         let row = kinds::target_kind(kind);
-        if row.map(|row| (row.name_of)(conn, *id)).transpose()?.flatten().is_none() {
+        let name = row.map(|row| (row.name_of)(conn, *id)).transpose()?.flatten();
+        if name.is_none() || !by.knows(conn, (kind, *id))? {
             let message = "There is none with this number.".into();
             missing.push(Field {
                 field: model::field_of(kind),
