@@ -64,6 +64,21 @@ pub fn create_new(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Opens a file in that folder, for reading and writing, that has no name: it is gone with whoever holds it.
+pub fn nameless(dir: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    match options.clone().custom_flags(libc::O_TMPFILE).open(dir) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
+            let path = dir.join(format!(".lamplighter-{}", super::random::name()));
+            let file = options.create_new(true).open(&path)?;
+            fs::remove_file(&path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
 /// Writes a new file with mode 0600; fails if it exists.
 pub fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     create_new(path)?.write_all(bytes)

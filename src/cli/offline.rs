@@ -61,6 +61,7 @@ pub fn answer(asked: &Invocation, config: Config, path: &str, sent: Option<&[u8]
         query: body::pairs(query).ok_or_else(wrong)?,
         headers: vec![("content-type".into(), "application/json".into())],
         body: sent.unwrap_or_default().to_vec(),
+        upload: None,
         ip: String::new(),
         local: true,
         tls: false,

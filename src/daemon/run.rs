@@ -180,6 +180,12 @@ impl ApiHalf {
                 let web = Arc::downgrade(&web); // as it holds the edge
                 Box::new(move |method, path| web.upgrade().map_or(0, |web| web.routes.body_max(method, path)))
             },
+            spool: {
+                let web = Arc::downgrade(&web);
+                let spools =
+                    move |method: &str, path: &str| web.upgrade().is_some_and(|web| web.routes.spools(method, path));
+                Some((config.data_dir.clone(), Box::new(spools)))
+            },
             known: {
                 let app = app.clone();
                 Box::new(move |fields, info| guard::knows(&app, fields, info))

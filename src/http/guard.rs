@@ -109,6 +109,7 @@ pub fn knows(app: &App, fields: &[(&str, &str)], info: &ConnInfo) -> bool {
         query: Vec::new(),
         headers: fields.filter(|(name, _)| who.contains(&name.as_str())).collect(),
         body: Vec::new(),
+        upload: None,
         ip: info.peer.ip().to_string(),
         local: info.local,
         tls: info.tls,

@@ -47,6 +47,7 @@ impl LiveQuery {
             query: form::body::pairs(query).ok_or_else(unreadable)?,
             headers: Vec::new(),
             body: Vec::new(),
+            upload: None,
             ip: ctx.request.ip.clone(),
             local: ctx.request.local,
             tls: ctx.request.tls,

@@ -4,6 +4,8 @@ use crate::access::Origin;
 use crate::base::error::Result;
 use crate::base::text;
 use crate::form::body;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 /// The methods that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +66,10 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The whole body.
+    /// The whole body, where it is not an [`Request::upload`].
     pub body: Vec<u8>,
+    /// The body of a route that takes bytes, if there are many: in a file that is gone with this request.
+    pub upload: Option<File>,
     /// The client's address.
     pub ip: String,
     /// Was it sent by a program on this machine, not a proxy?
@@ -114,6 +118,27 @@ impl Request {
             .filter_map(|p| p.trim().split_once('='))
             .find(|(n, _)| *n == name)
             .map(|(_, v)| v)
+    }
+
+    /// The body in pieces of this size, as often as is wanted, without holding more than one. Error: I/O, that of `each`.
+    pub fn each_part(&self, size: usize, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let Some(file) = &self.upload else {
+            return self.body.chunks(size).try_for_each(each);
+        };
+        let (mut part, mut at) = (vec![0; size], 0);
+        loop {
+            let mut have = 0;
+            while have < size {
+                match file.read_at(&mut part[have..], at)? {
+                    0 => break,
+                    n => (have, at) = (have + n, at + n as u64),
+                }
+            }
+            if have == 0 {
+                return Ok(());
+            }
+            each(&part[..have])?;
+        }
     }
 
     /// The body as an HTML form: decoded pairs in order.

@@ -898,6 +898,13 @@ impl Routes {
         found.unwrap_or(ANONYMOUS_BODY_MAX) // unmatched; a small body is read, so that its sender sees the response
     }
 
+    /// Does the body for this method and path go into a file? Where it is any bytes.
+    pub fn spools(&self, method: &str, path: &str) -> bool {
+        let found = Method::parse(method).zip(super::request::segments(path));
+        let found = found.and_then(|(method, path)| Some(self.find(method, &path).ok()?.route.body));
+        matches!(found, Some(Some(Body::Bytes(_))))
+    }
+
     /// All rows, for the API's description and for tests.
     pub fn rows(&self) -> impl Iterator<Item = &'static Route> {
         self.table.iter().map(|entry| entry.route)

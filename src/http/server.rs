@@ -11,6 +11,7 @@ use crate::base::clock::{self, Duration};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::log;
 use crate::form;
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -88,7 +89,11 @@ fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &Atom
     while let Ok(mut inner) = server.recv() {
         taken.fetch_add(1, Ordering::Relaxed);
         let conn = header(&inner, CONN_HEADER);
-        let answer = match read(&mut inner, peers.get(&conn)) {
+        let answer = match peers
+            .upload(&conn)
+            .map_err(Error::from)
+            .and_then(|upload| read(&mut inner, peers.get(&conn), upload))
+        {
             Ok(request) => handle(web, &request, error_page),
             Err(e) => {
                 log::error(
@@ -111,7 +116,7 @@ fn serve(server: &tiny_http::Server, web: &Arc<Web>, peers: &Peers, taken: &Atom
 }
 
 /// Converts the edge's request. Failures are bugs, except undecodable paths.
-fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Request> {
+fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>, upload: Option<File>) -> Result<Request> {
     let info = info.ok_or_else(|| Error::new(Kind::Forbidden, "not_the_edge", "Only the edge may ask here."))?;
     let headers = inner.headers().iter();
     let headers = headers
@@ -141,6 +146,7 @@ fn read(inner: &mut tiny_http::Request, info: Option<ConnInfo>) -> Result<Reques
         query: pairs,
         headers,
         body,
+        upload,
         ip: info.peer.ip().to_string(),
         local: info.local,
         tls: info.tls,

@@ -387,6 +387,66 @@ fn who_sees_one_project_sees_and_changes_nothing_of_another() {
     let url = json!({ "url": { "secret_id": theirs[1] } });
     assert_eq!(anna.patch(&endpoint, &url).wrong_fields(), ["url"]);
 
+    // Wherever a request names it, it is as good as not there: a domain's group, what is silent, what goes by the clock.
+    let as_if_missing = |at: &str, body: &dyn Fn(i64) -> Value, hidden: i64| {
+        let said = |id: i64| {
+            let answer = anna.post(at, &body(id));
+            let json = answer.json();
+            let words = json!([json["code"], json["detail"], json["fields"]]).to_string();
+            (answer.status, words.replace(&id.to_string(), "N"))
+        };
+        let (hidden, missing) = (said(hidden), said(999));
+        assert_eq!(hidden, missing, "{at}");
+        assert!([403, 404, 422].contains(&hidden.0), "{at}: {hidden:?}");
+    };
+    let domain = |id: i64| json!({ "domain": "shop.example", "group_id": id });
+    as_if_missing("/api/domains", &domain, theirs[0]);
+    let made = anna.post("/api/domains", &domain(ours[0])).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let domain = format!("/api/domains/{made}");
+    let moved = anna.patch(&domain, &json!({ "group_id": theirs[0] }));
+    assert_eq!(moved.wrong_fields(), ["group_id"]);
+    // Where somebody else has put it, it stays.
+    admin.patch(&domain, &json!({ "group_id": theirs[0] })).is(200);
+    assert_eq!(
+        anna.patch(&domain, &json!({ "notes": "seen" })).is(200)["group_id"],
+        theirs[0]
+    );
+    let silent = |id: i64| json!({ "group_id": id, "hours": 1 });
+    as_if_missing("/api/silences", &silent, theirs[0]);
+    let beside = |id: i64| json!({ "domain_id": made, "group_id": id, "hours": 1 });
+    as_if_missing("/api/silences", &beside, theirs[0]);
+    anna.post("/api/silences", &beside(ours[0])).is(201);
+    let scopes = |id: i64| json!({ "name": "t", "scopes": [format!("groups:read@group:{id}")] });
+    as_if_missing("/api/tokens", &scopes, theirs[0]);
+    let nightly = |id: i64| {
+        json!({ "name": format!("rotate {id}"), "kind": "rotations.rotate", "target_id": id, "cron": "0 3 * * *",
+            "zone": "UTC" })
+    };
+    as_if_missing("/api/schedules", &nightly, theirs[1]);
+    let schedule = admin.post("/api/schedules", &nightly(theirs[1])).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let schedule = format!("/api/schedules/{schedule}");
+    anna.get(&schedule).fails(404, "not_found");
+    anna.patch(&schedule, &json!({ "name": "mine" }))
+        .fails(404, "not_found");
+    anna.post(&format!("{schedule}/run"), &json!({}))
+        .fails(404, "not_found");
+    anna.delete(&schedule).fails(404, "not_found");
+    let own = anna.post("/api/schedules", &nightly(ours[1])).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let away = json!({ "kind": "rotations.rotate", "target_id": theirs[1] });
+    assert_eq!(
+        anna.patch(&format!("/api/schedules/{own}"), &away).wrong_fields(),
+        ["target_id"]
+    );
+    anna.delete(&format!("/api/schedules/{own}")).is(204);
+    let updates = |id: i64| json!({ "action": "updates", "group_id": id });
+    as_if_missing("/api/actions", &updates, theirs[0]);
+
     // What they make belongs to their project, though it is not the default.
     let new = all(&anna, "anna-one");
     let things = admin.get(&format!("/api/projects/{shop}/things")).is(200);

@@ -327,7 +327,15 @@ fn a_secret_lives_its_life_on_pages_without_script() {
     let reason = ("reason", "lost console");
     let wrong = browser.post("/secrets/1/reveal", &[reason, ("password", "not it")]);
     assert!(wrong.status == 422 && wrong.body.contains("lost console") && !wrong.body.contains(&value));
+    // Another value out of a file, with the end of its line: it is no part of a token.
+    let from_file = house.canary("out-of-a-file-8");
+    let rotated = browser.post("/secrets/1/rotate", &[("value", &format!("{from_file}\n"))]);
+    assert_eq!(rotated.status, 303);
     let shown = browser.post("/secrets/1/reveal", &[reason, ("password", &house.password)]);
+    let text = format!("tabindex=\"0\">{from_file}</pre>");
+    assert!(shown.status == 200 && shown.body.contains(&text), "{}", shown.body);
+    let old = [reason, ("password", &*house.password), ("version", "1")];
+    let shown = browser.post("/secrets/1/reveal", &old);
     assert!(shown.status == 200 && shown.body.contains(&value), "{}", shown.body);
     assert!(!browser.get("/secrets/1").body.contains(&value));
     let typed = [
@@ -617,7 +625,8 @@ fn a_form_shows_what_a_server_refers_to_and_can_take_it_away() {
     let mut browser = house.browser_of_admin();
     let form = browser.get("/servers/1/edit");
     assert!(
-        form.body.contains(&format!("<option value=\"{id}\" selected>login")),
+        form.body
+            .contains(&format!("<option value=\"{id}\" selected>Stored secret: login")),
         "{}",
         form.body
     );
@@ -643,4 +652,103 @@ fn a_form_shows_what_a_server_refers_to_and_can_take_it_away() {
         (&seen["lease_max_s"], &seen["lease_rotates"]),
         (&json!(5_400), &json!(true))
     );
+}
+
+/// The form of an endpoint offers what is for endpoints, keeps what was chosen, and asks again where that would go elsewhere.
+#[test]
+fn a_form_chooses_a_secret_for_an_endpoint_and_for_the_remote_store() {
+    let house = House::new();
+    let admin = house.admin();
+    let secret = |name: &str, scope: Value| {
+        let body = json!({ "name": name, "type": "token", "generate": "words", "scope": scope });
+        keep(&house, body).0
+    };
+    let (bot, one) = (
+        secret("bot", json!(["endpoints"])),
+        secret("for-one", json!(["endpoint:1"])),
+    );
+    let (store, other) = (
+        secret("store", json!(["exporter"])),
+        secret("other", json!(["servers"])),
+    );
+    let mut browser = house.browser_of_admin();
+    let offered = |page: &str, id: i64| page.contains(&format!("<option value=\"{id}\""));
+    let new = browser.get("/notifications/new?type=webhook&preset=ntfy").body;
+    assert_eq!(
+        [bot, one, store, other].map(|id| offered(&new, id)),
+        [true, false, false, false],
+        "{new}"
+    );
+
+    let number = bot.to_string();
+    let url = house.canary("https://192.0.2.1/a-secret-room");
+    let wanted = [
+        ("type", "webhook"),
+        ("preset", "ntfy"),
+        ("name", "n"),
+        ("url", &*url),
+        ("room", "r"),
+        ("min_level", "INFO"),
+        ("token_secret_id", &*number),
+        ("token", "typed, and nothing beside a secret"),
+    ];
+    // What is refused comes back with the choice.
+    let refused = browser.post(
+        "/notifications",
+        &[&wanted[..2], &[("name", "")], &wanted[3..]].concat(),
+    );
+    assert_eq!(refused.status, 422);
+    assert!(
+        refused.body.contains(&format!("<option value=\"{bot}\" selected>")),
+        "{}",
+        refused.body
+    );
+    assert_eq!(browser.post("/notifications", &wanted).status, 303);
+    let refers = || admin.get("/api/notifications/1").is(200)["secret_ids"].clone();
+    assert_eq!(refers(), json!({ "token": bot }));
+    let mut kept = vec![("name", "m"), ("url", ""), ("room", "r"), ("min_level", "INFO")];
+    kept.extend([("token", ""), ("token_secret_id", &*number)]);
+    assert_eq!(browser.post("/notifications/1", &kept).status, 303);
+    assert_eq!(refers(), json!({ "token": bot }));
+    // To another place it goes only when that is said once more.
+    let elsewhere = house.canary("https://192.0.2.2/another-secret-room");
+    kept[1].1 = &elsewhere;
+    let asked = browser.post("/notifications/1", &kept);
+    assert_eq!(asked.status, 422);
+    assert!(asked.body.contains("name=\"token_again\""), "{}", asked.body);
+    kept.push(("token_again", "1"));
+    assert_eq!(browser.post("/notifications/1", &kept).status, 303);
+    assert_eq!(refers(), json!({ "token": bot }));
+
+    // While it is there, the secret stays for endpoints.
+    let narrow = admin.patch(&format!("/api/secrets/{bot}"), &json!({ "scope": ["endpoint:2"] }));
+    let said = narrow.fails(409, "secret_used").to_string();
+    assert!(said.contains("endpoint m (token)"), "{said}");
+    let confirm = json!({ "password": house.password });
+    admin.post("/api/me/confirm", &confirm).is(204);
+    let only = json!({ "scope": ["endpoint:1"] });
+    admin.patch(&format!("/api/secrets/{bot}"), &only).is(200);
+    let page = browser.get("/notifications/1").body;
+    assert_eq!([bot, one, store].map(|id| offered(&page, id)), [true, true, false]);
+    assert_eq!(
+        browser
+            .post("/notifications/1", &[("name", "m"), ("token_secret_id", "")])
+            .status,
+        303
+    );
+    assert_eq!(refers(), json!({}));
+
+    // The remote store.
+    let page = browser.get("/settings").body;
+    assert_eq!([bot, store].map(|id| offered(&page, id)), [false, true]);
+    let uses = || admin.get(&format!("/api/secrets/{store}")).is(200)["used"].clone();
+    let number = store.to_string();
+    for (form, used) in [
+        (vec![("secret", ""), ("secret_secret_id", &*number)], 1),
+        (vec![("secret", ""), ("secret_secret_id", &*number)], 1),
+        (vec![("secret", ""), ("secret_secret_id", "")], 0),
+    ] {
+        assert_eq!(browser.post("/exporter/push-secret", &form).status, 303);
+        assert_eq!(uses(), used, "{form:?}");
+    }
 }

@@ -146,7 +146,7 @@ fn serve(shared: &Shared, mut socket: UnixStream) -> std::io::Result<()> {
     };
     let (id, length) = (info.request_id.clone(), head.length as usize);
     let named = shared.peers.name(info, &shared.buffered);
-    let request = clean(&head, named.as_str(), &id);
+    let request = clean(&head, named.as_str(), &id, head.length);
     let mut body = buf.split_off(end);
     while body.len() < length && clock::mono() < until && read(&mut socket, &mut body)? > 0 {}
     if body.len() != length {

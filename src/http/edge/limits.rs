@@ -24,6 +24,10 @@ pub struct Limits {
     pub buffered_max: usize,
     /// Of one IPv4 address or IPv6 /64.
     pub buffered_each_max: usize,
+    /// Bytes of bodies in files at once, over all connections.
+    pub spooled_max: usize,
+    /// Of one IPv4 address or IPv6 /64.
+    pub spooled_each_max: usize,
     /// Limit of an anonymous request body. All connections together stay below [`Limits::buffered_max`].
     pub anonymous_body_max: u64,
     /// Responses up to this size are buffered, so that a slow client holds memory but no handler.
@@ -62,6 +66,8 @@ impl Default for Limits {
             in_flight_each_max: 12,
             buffered_max: 64 << 20,
             buffered_each_max: 32 << 20,
+            spooled_max: 256 << 20,
+            spooled_each_max: 64 << 20,
             anonymous_body_max: ANONYMOUS_BODY_MAX,
             spool_max: 1 << 20,
             handshake: seconds(5),

@@ -67,6 +67,7 @@ impl Edge {
             slots: ConnectionSlots::new(limits.connections_max, limits.connections_per_ip_max),
             in_flight: Gauge::new(limits.in_flight_max, limits.in_flight_each_max),
             buffered: Gauge::new(limits.buffered_max, limits.buffered_each_max),
+            spooled: Gauge::new(limits.spooled_max, limits.spooled_each_max),
             peers,
             streams,
             rounds: Rounds::start(limits)?,

@@ -1,10 +1,12 @@
 //! The client of each request. The inner server sees only a Unix socket; the edge marks each request with 128 random
-//! bits, by which handlers look up the client here. Large response bodies are passed back here, not through the socket.
+//! bits, by which handlers look up the client here. Bodies of uploads and large responses are passed here, not through the
+//! socket.
 
 use super::limits::{Gauge, Share};
 use crate::base::host::Cidr;
 use crate::base::random;
 use std::collections::HashMap;
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +41,8 @@ struct Inside {
     /// The body's share of the memory for responses.
     held: Share,
     body: Option<Arc<Vec<u8>>>,
+    /// The request's body where it came into a file, with its share of the disk.
+    upload: Option<(File, Share)>,
 }
 
 impl Peers {
@@ -62,6 +66,13 @@ impl Peers {
         })
     }
 
+    /// The request's body, where it came into a file.
+    pub fn upload(&self, name: &str) -> std::io::Result<Option<File>> {
+        let table = self.table();
+        let upload = table.get(name).and_then(|inside| inside.upload.as_ref());
+        upload.map(|(file, _)| file.try_clone()).transpose()
+    }
+
     /// Number of requests in handlers.
     pub fn count(&self) -> usize {
         self.table().len()
@@ -74,6 +85,7 @@ impl Peers {
             held: memory.share(info.peer.ip()),
             info,
             body: None,
+            upload: None,
         };
         self.table().insert(name.clone(), inside);
         Named(self.clone(), name)
@@ -90,6 +102,13 @@ pub(super) struct Named(Peers, String);
 impl Named {
     pub(super) fn as_str(&self) -> &str {
         &self.1
+    }
+
+    /// Passes the request's body to the handler; its share of the disk is held as long as this lives.
+    pub(super) fn bring(&self, upload: File, share: Share) {
+        if let Some(inside) = self.0.table().get_mut(&self.1) {
+            inside.upload = Some((upload, share));
+        }
     }
 
     /// The passed body; counted as long as this lives.

@@ -10,13 +10,14 @@ use super::relay::Inner;
 use super::slots::{ConnectionSlot, ConnectionSlots};
 use super::stream::{self, Framing, Live, Rounds};
 use crate::base::clock::{self, Duration, Instant};
+use crate::base::file;
 use crate::base::host::{Cidr, Host, network};
 use crate::base::log::{self, Level};
 use crate::base::ration::Rations;
 use crate::base::url::Url;
 use crate::base::{random, text};
 use crate::http::sse::{DOWNLOAD_HEADER, STREAM_HEADER, Stream, Streams};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +55,9 @@ pub type Hosts = Box<dyn Fn(&Host) -> bool + Send + Sync>;
 /// Do these headers authenticate somebody?
 pub type Known = Box<dyn Fn(&[Field<'_>], &ConnInfo) -> bool + Send + Sync>;
 
+/// Does the body go into a file, by method and path?
+pub type Spools = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// Bodies up to this size are copied behind the head, so that most responses are sent in one write.
 const WITH_HEAD: usize = 16 << 10;
 
@@ -74,6 +78,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Cidr>,
     /// Limits of bodies by route.
     pub body_max: BodyMax,
+    /// Which bodies above [`Limits::anonymous_body_max`] go into a file, in this folder; the others are held in memory.
+    pub spool: Option<(PathBuf, Spools)>,
     /// Authentication check for bodies above [`Limits::anonymous_body_max`].
     pub known: Known,
 }
@@ -88,6 +94,7 @@ impl Config {
             hosts: Box::new(|_| true),
             trusted_proxies: Vec::new(),
             body_max: Box::new(|_, _| BODY_MAX),
+            spool: None,
             known: Box::new(|_, _| false),
         }
     }
@@ -99,6 +106,7 @@ pub struct Shared {
     pub slots: ConnectionSlots,
     pub in_flight: Gauge,
     pub buffered: Gauge,
+    pub spooled: Gauge,
     pub peers: Peers,
     pub streams: Streams,
     pub rounds: Rounds,
@@ -352,12 +360,40 @@ impl Session<'_> {
         }
         let ip = info.peer.ip();
         let named = self.shared.peers.name(info, &self.shared.buffered);
-        let request = clean(&head, named.as_str(), &self.now.id);
+        let shared = Arc::clone(self.shared);
+        let spool = shared
+            .config
+            .spool
+            .as_ref()
+            .filter(|_| head.length > config.limits.anonymous_body_max);
+        let spool = spool.filter(|(_, spools)| spools(head.method, head.path()));
+        let request = clean(&head, named.as_str(), &self.now.id, spool.map_or(head.length, |_| 0));
         let (length, expects) = (head.length, head.expects);
         self.carry.drain(..end);
 
         let mut held = self.shared.buffered.share(ip);
-        let body = self.body(length, expects, &mut held)?;
+        let mut body = Vec::new();
+        match spool {
+            None => {
+                body.reserve_exact(length as usize); // bounded by the route's limit
+                self.body(length, expects, &mut |part| {
+                    // Counted as it arrives: announcing a body reserves nothing.
+                    let fits = held.grow(part.len());
+                    body.extend_from_slice(part);
+                    fits.then_some(()).ok_or(Refusal::Busy)
+                })?;
+            }
+            Some((folder, _)) => {
+                let mut share = self.shared.spooled.share(ip);
+                let mut file = file::nameless(folder).map_err(unspooled)?;
+                self.body(length, expects, &mut |part| {
+                    let fits = share.grow(part.len());
+                    fits.then_some(()).ok_or(Refusal::Busy)?;
+                    file.write_all(part).map_err(unspooled)
+                })?;
+                named.bring(file, share);
+            }
+        }
         let place = self
             .shared
             .in_flight
@@ -441,36 +477,38 @@ impl Session<'_> {
         read.map_err(|e| e.kind())
     }
 
-    /// Reads the whole body before a handler starts.
-    fn body(&mut self, length: u64, expects: bool, held: &mut Share) -> Result<Vec<u8>, Stop> {
-        const CHUNK: usize = 16 << 10;
-        let length = length as usize; // bounded by the route's limit
-        let begun = length.min(self.carry.len());
-        let mut body = Vec::new();
-        body.reserve_exact(length);
-        body.extend(self.carry.drain(..begun));
-        let until = allowance(self.shared.config.limits.body, length as u64);
-        if expects && body.len() < length {
+    /// Reads the whole body before a handler starts, piece by piece.
+    fn body(
+        &mut self,
+        length: u64,
+        expects: bool,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Refusal>,
+    ) -> Result<(), Stop> {
+        const CHUNK: u64 = 16 << 10;
+        let begun = length.min(self.carry.len() as u64);
+        let until = allowance(self.shared.config.limits.body, length);
+        if expects && begun < length {
             self.client
                 .write(b"HTTP/1.1 100 Continue\r\n\r\n", until)
                 .map_err(|_| Stop::Gone)?;
         }
-        if !held.grow(body.len()) {
-            return Err(Refusal::Busy.into());
-        }
-        while body.len() < length {
-            let (have, chunk) = (body.len(), CHUNK.min(length - body.len()));
-            body.resize(have + chunk, 0);
-            match self.client.read(&mut body[have..], until).map_err(|e| e.kind()) {
+        take(&self.carry[..begun as usize])?;
+        self.carry.drain(..begun as usize);
+        let mut left = length - begun;
+        let mut chunk = vec![0; left.min(CHUNK) as usize];
+        while left > 0 {
+            let room = left.min(CHUNK) as usize;
+            match self.client.read(&mut chunk[..room], until).map_err(|e| e.kind()) {
                 Ok(0) => return Err(Stop::Gone),
-                // Counted as it arrives: announcing a body reserves nothing.
-                Ok(n) if held.grow(n) => body.truncate(have + n),
-                Ok(_) => return Err(Refusal::Busy.into()),
+                Ok(n) => {
+                    take(&chunk[..n])?;
+                    left -= n as u64;
+                }
                 Err(ErrorKind::TimedOut) => return Err(Refusal::Slow.into()),
                 Err(_) => return Err(Stop::Gone),
             }
         }
-        Ok(body)
+        Ok(())
     }
 
     /// Takes the response from the handler and sends it.
@@ -627,7 +665,7 @@ fn https(head: &Head<'_>, port: u16, public: Option<&Url>) -> String {
 }
 
 /// The request for the inner server.
-pub fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
+pub fn clean(head: &Head<'_>, name: &str, id: &str, length: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     let mut line = |parts: &[&str]| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     line(&[head.method, " ", head.target, " HTTP/1.0\r\n"]);
@@ -635,7 +673,7 @@ pub fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
         line(&[name, ": ", value, "\r\n"]);
     }
     if head.has_length {
-        line(&["Content-Length: ", &head.length.to_string(), "\r\n"]);
+        line(&["Content-Length: ", &length.to_string(), "\r\n"]);
     }
     line(&[
         "X-Request-Id: ",
@@ -647,6 +685,12 @@ pub fn clean(head: &Head<'_>, name: &str, id: &str) -> Vec<u8> {
         "\r\nConnection: close\r\n\r\n",
     ]);
     out
+}
+
+/// The file for a body cannot be written.
+fn unspooled(e: std::io::Error) -> Refusal {
+    log::error("http", "no file for a body", &[("error", &e.to_string())]);
+    Refusal::Busy
 }
 
 /// Headers about a body: those of a stream's ticket do not apply to the stream.

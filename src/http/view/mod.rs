@@ -104,6 +104,7 @@ templates![
     "leases/list.html",
     "leases/show.html",
     "rotations/_panel.html",
+    "secrets/_value.html",
     "secrets/delete.html",
     "secrets/list.html",
     "secrets/show.html",

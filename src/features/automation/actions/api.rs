@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::audit;
 use crate::base::clock::rfc3339;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::file::Hashing;
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
 use crate::base::shape::described;
@@ -21,9 +22,11 @@ use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{Reply, TEXT};
 use crate::http::request::Method::{Get, Post};
+use crate::http::request::Request;
 use crate::http::route::{Ctx, Route, route};
 use crate::task::{NewTask, queue};
 use serde_json::{Map, Value, json};
+use std::io::Write;
 
 /// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
@@ -124,22 +127,25 @@ pub fn start(ctx: &Ctx, mut input: Input) -> Result<Id<Task>> {
 fn upload(ctx: &Ctx) -> Result<Reply> {
     let id: Id<id::Server> = ctx.id(0, "server")?;
     ctx.app.db.read(|conn| servers::get(conn, id))?;
-    Reply::accepted(enqueue(ctx, id, file(ctx)?, Some(&ctx.request.body))?)
+    Reply::accepted(enqueue(ctx, id, file(ctx)?, Some(ctx.request))?)
 }
 
 fn file(ctx: &Ctx) -> Result<Work> {
     let text = |name: &str| (name.to_string(), Value::from(ctx.param(name)));
     let draft: Map<String, Value> = ["path", "mode", "owner"].map(text).into_iter().collect();
     let mut input = Input::of(FILE, draft);
-    let file = ctx
-        .app
-        .db
-        .read(|conn| model::read_file(conn, &mut input, &ctx.request.body))?;
+    let (mut size, mut hashing) = (0, Hashing::new(std::io::sink()));
+    ctx.request.each_part(PART_MAX, &mut |part| {
+        size += part.len() as u64;
+        Ok(hashing.write_all(part)?)
+    })?;
+    let content = (size, hashing.finish());
+    let file = ctx.app.db.read(|conn| model::read_file(conn, &mut input, content))?;
     input.finish(&[])?;
     Ok((model::UPLOAD_FILE, serde_json::to_value(file).map_err(Error::internal)?))
 }
 
-fn enqueue(ctx: &Ctx, id: Id<id::Server>, (kind, input): Work, content: Option<&[u8]>) -> Result<Id<Task>> {
+fn enqueue(ctx: &Ctx, id: Id<id::Server>, (kind, input): Work, content: Option<&Request>) -> Result<Id<Task>> {
     let by = ctx.allowed(Deploy, Servers)?;
     ctx.app.db.write(|tx| {
         let name = servers::get(tx, id)?.fields.name;
@@ -153,14 +159,16 @@ fn enqueue(ctx: &Ctx, id: Id<id::Server>, (kind, input): Work, content: Option<&
     })
 }
 
-/// A file's content, sealed in parts, until its task has ended.
-fn keep_content(app: &App, tx: &Tx, task: Id<Task>, content: Option<&[u8]>) -> Result<()> {
-    for (number, part) in content.unwrap_or_default().chunks(PART_MAX).enumerate() {
+/// The body as a file's content, sealed in parts, until its task has ended.
+fn keep_content(app: &App, tx: &Tx, task: Id<Task>, content: Option<&Request>) -> Result<()> {
+    let Some(request) = content else { return Ok(()) };
+    let mut number = 0;
+    request.each_part(PART_MAX, &mut |part| {
         let row = queries::add_part(tx, task, number)?;
         let sealed = app.vault.seal(PART.at(row), &Secret::new(part))?;
-        queries::set_part(tx, row, &sealed)?;
-    }
-    Ok(())
+        number += 1;
+        queries::set_part(tx, row, &sealed)
+    })
 }
 
 /// Several servers, and what they are called together.
@@ -256,11 +264,17 @@ fn upload_to_many(ctx: &Ctx) -> Result<Reply> {
     let group = ctx.link("group_id")?;
     let place = ctx.app.db.read(|conn| Place::of(conn, &mut input, Some(ids), group))?;
     input.finish(&[])?;
-    let task = enqueue_many(ctx, &place, file(ctx)?, ctx.number("width")?, Some(&ctx.request.body))?;
+    let task = enqueue_many(ctx, &place, file(ctx)?, ctx.number("width")?, Some(ctx.request))?;
     Reply::accepted(task)
 }
 
-fn enqueue_many(ctx: &Ctx, place: &Place, (kind, input): Work, width: i64, content: Option<&[u8]>) -> Result<Id<Task>> {
+fn enqueue_many(
+    ctx: &Ctx,
+    place: &Place,
+    (kind, input): Work,
+    width: i64,
+    content: Option<&Request>,
+) -> Result<Id<Task>> {
     let by: Unplaced<Deploy, Servers> = ctx.unplaced(Deploy, Servers)?;
     ctx.app.db.write(|tx| {
         let mut names = Vec::new();

@@ -224,8 +224,8 @@ fn check_path(i: &mut Input, path: &str, folders: &str, what: &str) {
     }
 }
 
-/// Reads where a file goes. `content` is the whole of it.
-pub fn read_file(conn: &Conn, input: &mut Input, content: &[u8]) -> Result<File> {
+/// Reads where a file goes, of that size and SHA-256.
+pub fn read_file(conn: &Conn, input: &mut Input, (size, sha256): (u64, String)) -> Result<File> {
     let i = input;
     let path = i.text("path").unwrap_or_default();
     let mode = i.text("mode").filter(|mode| !mode.is_empty()).unwrap_or("644".into());
@@ -262,8 +262,8 @@ pub fn read_file(conn: &Conn, input: &mut Input, content: &[u8]) -> Result<File>
         path,
         mode,
         owner,
-        size: content.len() as u64,
-        sha256: crate::base::text::hex(&crate::base::text::sha256(content)),
+        size,
+        sha256,
     })
 }
 

@@ -1,8 +1,8 @@
 //! What of an inventory would be added, and adding it: all of what was chosen, or nothing.
 
 use super::read::{Entry, FORMATS, HOSTS_MAX, read};
-use crate::access::right::{Edit, Servers, may};
 use crate::access::Allowed;
+use crate::access::right::{Edit, Servers, may};
 use crate::app::App;
 use crate::base::error::{Error, Field, Result};
 use crate::base::id::{self, Id, Server};

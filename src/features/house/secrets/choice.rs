@@ -53,7 +53,9 @@ pub fn offered(
         if let Some(id) = has.filter(|id| !rows.iter().any(|(known, _)| known == id)) {
             rows.push((id, format!("#{id}")));
         }
-        let typed = typed.iter().find(|(name, _)| name.strip_suffix(CHOSEN) == Some(slot.field));
+        let typed = typed
+            .iter()
+            .find(|(name, _)| name.strip_suffix(CHOSEN) == Some(slot.field));
         let now = match typed {
             Some((_, value)) => value.parse().unwrap_or(0),
             None => has.unwrap_or(0),
@@ -103,18 +105,48 @@ mod tests {
         let none = Refers::new();
         let five = Refers::from([("token", 5), ("key", 6)]);
         for (now, form, draft, wanted) in [
-            (&none, vec![("token_secret_id", "")], json!({ "token": "x" }), json!({ "token": "x" })),
-            (&none, vec![("token_secret_id", "7")], json!({ "token": "x" }), json!({ "token": { "secret_id": 7 } })),
-            (&five, vec![("token_secret_id", "5")], json!({ "token": "x" }), json!({})),
+            (
+                &none,
+                vec![("token_secret_id", "")],
+                json!({ "token": "x" }),
+                json!({ "token": "x" }),
+            ),
+            (
+                &none,
+                vec![("token_secret_id", "7")],
+                json!({ "token": "x" }),
+                json!({ "token": { "secret_id": 7 } }),
+            ),
+            (
+                &five,
+                vec![("token_secret_id", "5")],
+                json!({ "token": "x" }),
+                json!({}),
+            ),
             (
                 &five,
                 vec![("token_secret_id", "5"), ("token_again", "1")],
                 json!({}),
                 json!({ "token": { "secret_id": 5 } }),
             ),
-            (&five, vec![("token_secret_id", "")], json!({ "token": "x" }), json!({ "token": "x" })),
-            (&five, vec![("token_secret_id", "")], json!({}), json!({ "token": null })),
-            (&five, vec![("key_secret_id", "")], json!({}), json!({ "key": null, "phrase": null })),
+            (
+                &five,
+                vec![("token_secret_id", "")],
+                json!({ "token": "x" }),
+                json!({ "token": "x" }),
+            ),
+            (
+                &five,
+                vec![("token_secret_id", "")],
+                json!({}),
+                json!({ "token": null }),
+            ),
+            (
+                &five,
+                vec![("key_secret_id", "")],
+                json!({}),
+                json!({ "key": null, "phrase": null }),
+            ),
             (&five, vec![("key_secret_id", "6")], json!({ "phrase": "x" }), json!({})),
             (&five, vec![], json!({}), json!({})),
         ] {

@@ -31,9 +31,9 @@ use crate::schedule::{Periodic, Work};
 use crate::ssh::keys;
 use crate::vault::SealContext;
 use crate::vault::reference::{CANDIDATE, CANDIDATE_PASSPHRASE, PASSPHRASE, VALUE};
+pub use choice::{choose, is_choice, offered};
 pub use events::ROTATION_FAILED;
 pub use model::{Fields, Value, another, hours};
-pub use choice::{choose, is_choice, offered};
 pub use refs::{Refers, Refs, Slot, Use, of_row, slot, uses};
 
 /// The feature's declaration.
@@ -168,7 +168,9 @@ fn update(
     by: Allowed<Edit, Secrets>,
 ) -> Result<()> {
     let before = snapshot(tx, id)?;
-    let beyond = refs::uses(app, tx, id.get())?.into_iter().filter(|u| !u.is_in_scope(&fields.scope));
+    let beyond = refs::uses(app, tx, id.get())?
+        .into_iter()
+        .filter(|u| !u.is_in_scope(&fields.scope));
     refuse_used(&beyond.map(|u| u.to_string()).collect::<Vec<_>>())?;
     queries::update(tx, id, fields, clock::now())?;
     if snapshot(tx, id)? != before {

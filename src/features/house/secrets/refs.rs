@@ -59,13 +59,7 @@ pub struct Refs(Vec<(&'static str, i64, Part)>);
 impl Refs {
     /// Puts the values into the fields. Error: a field refers to a secret that is not there, is not for that place, or does
     /// not fit.
-    pub fn resolve(
-        app: &App,
-        conn: &Conn,
-        input: &mut Input,
-        place: Place,
-        slots: &[Slot],
-    ) -> Result<Refs> {
+    pub fn resolve(app: &App, conn: &Conn, input: &mut Input, place: Place, slots: &[Slot]) -> Result<Refs> {
         let mut refs = Refs::default();
         for (field, number) in input.references() {
             let wrong = |code, message: String| Error::invalid(vec![Field { field, code, message }]);
@@ -125,7 +119,10 @@ impl Refs {
 pub fn of_row(conn: &Conn, sealed: &'static [Sealed], row: i64) -> Result<Refers> {
     let columns: Vec<_> = sealed.iter().collect();
     let all = reference::uses(conn, &columns, None)?.into_iter();
-    Ok(all.filter(|(_, at, _)| *at == row).map(|(of, _, secret)| (of.column, secret)).collect())
+    Ok(all
+        .filter(|(_, at, _)| *at == row)
+        .map(|(of, _, secret)| (of.column, secret))
+        .collect())
 }
 
 /// A place that has a secret.

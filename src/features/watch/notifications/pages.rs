@@ -322,7 +322,8 @@ fn again(ctx: &Ctx, mut form: Form, pairs: Vec<(String, String)>, error: Error) 
     let typed = pairs.iter().filter(|(name, _)| {
         !SECRETS.contains(&name.as_str()) && !["csrf", "type", "enabled", "events"].contains(&name.as_str())
     });
-    form.values.extend(typed.map(|(name, value)| (name.clone(), value.as_str().into())));
+    form.values
+        .extend(typed.map(|(name, value)| (name.clone(), value.as_str().into())));
     form.values.insert("events".into(), json!(events));
     Ok(form_page(ctx, &form, &pairs, Errors::of(&error))?.with_status(422))
 }

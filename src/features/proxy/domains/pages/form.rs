@@ -98,10 +98,17 @@ fn form(conn: &Conn, domain: Option<&Domain>, typed: Option<&[(String, String)]>
             .into_iter()
             .map(|u| pair(u.id.get(), u.fields.name))
             .collect(),
-        groups: groups::of_domains(conn)?
-            .into_iter()
-            .map(|g| pair(g.id.get(), g.fields.name))
-            .collect(),
+        groups: {
+            let all = groups::of_domains(conn)?.into_iter();
+            let mut all: Vec<_> = all.map(|g| pair(g.id.get(), g.fields.name)).collect();
+            // One that is not seen here stays all the same: else the form would take it away.
+            if let Some(id) = domain.and_then(|d| d.fields.group_id).map(Id::get)
+                && !all.iter().any(|(known, _)| *known == id.to_string())
+            {
+                all.push(pair(id, format!("#{id}")));
+            }
+            all
+        },
         certificates: domains::certificates(conn)?
             .into_iter()
             .map(|(id, name)| pair(id, name))
