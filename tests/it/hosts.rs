@@ -4,8 +4,9 @@ use crate::common;
 
 use common::*;
 use serde_json::{Value, json};
+use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 fn host(name: &str, port: u16, method: &str) -> Value {
@@ -293,4 +294,86 @@ fn what_checks_find_is_kept_and_what_has_changed_is_told() {
         health.to_string().contains("hosts.facts").then_some(())
     });
     assert_eq!(checks(&house), 1);
+}
+
+/// What a file for a host comes through by: a file without a name, and parts that are sealed one by one.
+#[test]
+fn a_file_for_a_host_is_never_held_whole_and_who_breaks_off_leaves_nothing() {
+    let house = House::with(Processes::ApiOnly, &[]);
+    let admin = house.admin();
+    let at = add(&admin, &host("web-1", 22, "none"));
+    let bytes: Vec<u8> = (0..10_u32 << 20)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let path = format!("{at}/files?path=/srv/f");
+    let send = |bytes: &[u8]| {
+        house
+            .admin()
+            .send("POST", &path, Some(("application/octet-stream", bytes)))
+    };
+    send(b"small").is(202);
+    let pid = house.daemons[0].pid();
+    let peak_kb = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    send(&bytes[..2 << 20]).is(202);
+    let before = peak_kb();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| send(&bytes).is(202));
+        }
+    });
+    let grown = peak_kb() - before;
+    assert!(grown < 30_000, "six files of 10 MiB took {grown} kB");
+    send(&[&bytes[..], b"x"].concat()).fails(413, "body_too_large");
+
+    // What is kept is what was sent.
+    let db = house.database("lamplighter.db");
+    let count = |sql: &str| -> i64 { db.query_row(sql, [], |r| r.get(0)).unwrap() };
+    let sum = lamplighter::base::text::hex(&lamplighter::base::text::sha256(&bytes));
+    let whole = format!(
+        "SELECT count(*) FROM tasks WHERE input ->> 'sha256' = '{sum}' AND input ->> 'size' = {}",
+        bytes.len()
+    );
+    assert_eq!(count(&whole), 6);
+    let parts = "SELECT count(*) FROM action_file_parts WHERE length(content) > 524288";
+    assert_eq!(count(parts), 6 * 20 + 4);
+
+    // Broken off in the middle: no name of it is anywhere, and the place that it took is free again.
+    let tasks = count("SELECT count(*) FROM tasks");
+    let names = || -> Vec<String> {
+        let all = fs::read_dir(house.folder.path()).unwrap();
+        let mut names: Vec<_> = all.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let without_name = || {
+        let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let targets = all.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        let data = house.folder.path().to_path_buf();
+        targets
+            .filter(|t| t.starts_with(&data) && t.to_string_lossy().ends_with("(deleted)"))
+            .count()
+    };
+    let (known, bearer) = (
+        names(),
+        house.sign_in(ADMIN, &house.password).json()["access_token"].clone(),
+    );
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/octet-stream\r\n\
+         Content-Length: {}\r\n\r\n",
+        house.address,
+        bearer.as_str().unwrap(),
+        bytes.len()
+    );
+    let mut socket = TcpStream::connect(house.address).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(&bytes[..5 << 20]).unwrap();
+    eventually("it is on its way", || (without_name() == 1).then_some(()));
+    assert_eq!(names(), known);
+    drop(socket);
+    eventually("it is gone", || (without_name() == 0).then_some(()));
+    assert_eq!(count("SELECT count(*) FROM tasks"), tasks);
 }

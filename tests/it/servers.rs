@@ -1132,6 +1132,31 @@ fn a_key_accepted_while_a_look_is_under_way_stays_accepted() {
 }
 
 #[test]
+fn a_server_that_moves_while_a_look_is_under_way_gets_another_one() {
+    let house = House::new();
+    let (admin, old, new) = (house.admin(), Door::new(1), Door::new(2));
+    old.shut();
+    let id = admin.post("/api/servers", &server("web", old.port)).is(201)["id"]
+        .as_i64()
+        .unwrap();
+    let path = format!("/api/servers/{id}");
+    eventually("the look is under way", || (old.waiting() > 0).then_some(()));
+    let first = house.newest_task(id, "server.look_host_key");
+    let there = json!({ "ssh_port": new.port, "password": "some password" });
+    assert_eq!(admin.patch(&path, &there).is(200)["host_key_state"], "unknown");
+    // Moved again before that one has begun, it is that one which looks.
+    let second = house.newest_task(id, "server.look_host_key");
+    assert_ne!(first, second);
+    admin.patch(&path, &json!({ "ssh_port": 9, "password": "some password" })).is(200);
+    admin.patch(&path, &there).is(200);
+    assert_eq!(house.newest_task(id, "server.look_host_key"), second);
+    old.open();
+    assert_eq!(house.wait_for(first)["error"]["code"], "server_changed");
+    assert_eq!(house.wait_for(second)["status"], "success");
+    assert_eq!(admin.get(&path).is(200)["host_key_state"], "pending");
+}
+
+#[test]
 fn a_new_key_given_by_hand_settles_the_alert_of_the_changed_one() {
     let house = House::new();
     let (admin, door) = (house.admin(), Door::new(1));

@@ -107,9 +107,10 @@ fn emit_tags(app: &App, tx: &Tx, old: &Server, new: &Fields) -> Result<()> {
     )
 }
 
-/// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time.
+/// Enqueues reading of the host key, so that the fingerprint can be shown. One that has not begun will read this one's; one
+/// that is under way may be at an address of before.
 fn enqueue_host_key_read(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
-    if queue::open(tx, ("server", id.get()), |kind| kind == tasks::READ_HOST_KEY)?.is_some() {
+    if queue::is_queued(tx, ("server", id.get()), tasks::READ_HOST_KEY)? {
         return Ok(());
     }
     let new = task::NewTask {
