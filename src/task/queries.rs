@@ -439,13 +439,6 @@ pub fn remove_ended(conn: &Conn, since: Ms, surplus: i64, rows_max: usize) -> Re
     Ok(removed)
 }
 
-pub fn is_queued(conn: &Conn, target: (&str, i64), kind: &str) -> Result<bool> {
-    let mut statement = conn.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND kind = ?3 AND status = 'queued')",
-    )?;
-    Ok(statement.query_row(params![target.0, target.1, kind], |r| r.get(0))?)
-}
-
 pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<id::Task>>> {
     let mut statement = conn.prepare_cached(
         "SELECT id, kind FROM tasks WHERE target_type = ?1 AND target_id = ?2 AND finished_at IS NULL

@@ -237,11 +237,6 @@ pub fn clean_up(db: &Db, keep: Keep) -> Result<usize> {
     db.clean_up(&|tx, rows_max| queries::remove_ended(tx, keep.since, surplus, rows_max))
 }
 
-/// Is there a task of this target and kind that has not begun?
-pub fn is_queued(conn: &Conn, target: (&str, i64), kind: &str) -> Result<bool> {
-    queries::is_queued(conn, target, kind)
-}
-
 /// The newest waiting or running task of this target whose kind `fits`.
 pub fn open(conn: &Conn, target: (&str, i64), fits: impl Fn(&str) -> bool) -> Result<Option<Id<id::Task>>> {
     queries::open(conn, target, fits)

@@ -10,7 +10,7 @@ use crate::access::right::{Deploy, Groups, Read, Servers, may};
 use crate::app::App;
 use crate::audit;
 use crate::base::clock::rfc3339;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::file::Hashing;
 use crate::base::id::{self, Id, Task};
 use crate::base::secret::Secret;
@@ -186,7 +186,13 @@ impl Place {
         group: Option<Id<id::Group>>,
     ) -> Result<Place> {
         let ids = ids.unwrap_or_default();
-        let group = group.map(|id| groups::get(conn, id)).transpose()?;
+        let group = match group.map(|id| groups::get(conn, id)).transpose() {
+            Err(e) if e.kind == Kind::NotFound => {
+                input.wrong("group_id", "missing", "There is no such group.");
+                None
+            }
+            found => found?,
+        };
         let servers = match &group {
             Some(_) if !ids.is_empty() => {
                 input.wrong("group_id", "two_places", "Say servers or a group, one of them.");
@@ -268,6 +274,18 @@ fn upload_to_many(ctx: &Ctx) -> Result<Reply> {
     Reply::accepted(task)
 }
 
+/// The name of one of several servers. Error: invalid, where there is none.
+fn named(conn: &Conn, id: Id<id::Server>) -> Result<String> {
+    match servers::get(conn, id) {
+        Err(e) if e.kind == Kind::NotFound => {
+            let message = format!("There is no server {id}.");
+            let (field, code) = ("server_ids", "missing");
+            Err(Error::invalid(vec![Field { field, code, message }]))
+        }
+        server => Ok(server?.fields.name),
+    }
+}
+
 fn enqueue_many(
     ctx: &Ctx,
     place: &Place,
@@ -281,7 +299,7 @@ fn enqueue_many(
         let mut proof = None;
         for id in &place.servers {
             proof = Some(by.to(tx, ("server", id.get()))?);
-            names.push(servers::get(tx, *id)?.fields.name);
+            names.push(named(tx, *id)?);
         }
         let by = proof.ok_or_else(|| Error::internal("no server of several"))?;
         let label = match &place.group {

@@ -152,6 +152,7 @@ struct Many {
     groups: Vec<(i64, String)>,
     rows: Vec<Row>,
     total: i64,
+    file_folders: String,
     actions: [&'static str; 4],
     typed: Map<String, Value>,
     errors: Errors,
@@ -230,6 +231,7 @@ fn render_many(ctx: &Ctx, typed: Map<String, Value>, errors: Errors) -> Result<R
                 })
                 .collect(),
             total,
+            file_folders: settings::FILE_FOLDERS.text(conn)?,
             actions: ACTIONS,
             typed,
             errors,

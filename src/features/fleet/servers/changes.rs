@@ -18,7 +18,7 @@ use crate::base::text;
 use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::settings::check;
-use crate::task::{self, queue};
+use crate::task::queue;
 
 /// Defaults of a new server; some come from settings.
 pub fn fresh(conn: &Conn) -> Result<Fields> {
@@ -36,7 +36,7 @@ pub fn create(app: &App, tx: &Tx, valid: &Valid, by: Allowed<Edit, Servers>) -> 
     store_secrets(app, tx, id, &valid.secrets, &valid.refs)?;
     match &valid.host_key {
         Some(key) => queries::set_host_key(tx, id, key, "", HostKeyState::Pinned)?,
-        None => enqueue_host_key_read(app, tx, id, &valid.fields.name, by)?,
+        None => tasks::enqueue_host_key_read(app, tx, id, &valid.fields.name, by)?,
     }
     let (what, name) = (("server.create", "server.created"), &*valid.fields.name);
     note(app, tx, by, what, (id, name), &Snapshot::none())?;
@@ -62,7 +62,7 @@ pub fn update(app: &App, tx: &Tx, old: &Server, valid: &Valid, by: Allowed<Edit,
         Some(key) => queries::set_host_key(tx, old.id, key, "", HostKeyState::Pinned)?,
         None if moved => {
             queries::set_host_key(tx, old.id, "", "", HostKeyState::Unknown)?;
-            enqueue_host_key_read(app, tx, old.id, &valid.fields.name, by)?;
+            tasks::enqueue_host_key_read(app, tx, old.id, &valid.fields.name, by)?;
         }
         None => {}
     }
@@ -105,20 +105,6 @@ fn emit_tags(app: &App, tx: &Tx, old: &Server, new: &Fields) -> Result<()> {
         ("server", old.id.get()),
         &data,
     )
-}
-
-/// Enqueues reading of the host key, so that the fingerprint can be shown. One that has not begun will read this one's; one
-/// that is under way may be at an address of before.
-fn enqueue_host_key_read(app: &App, tx: &Tx, id: Id<id::Server>, name: &str, by: Allowed<Edit, Servers>) -> Result<()> {
-    if queue::is_queued(tx, ("server", id.get()), tasks::READ_HOST_KEY)? {
-        return Ok(());
-    }
-    let new = task::NewTask {
-        kind: tasks::READ_HOST_KEY,
-        target: ("server", id.get(), name),
-        input: serde_json::json!({}),
-    };
-    queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
 }
 
 /// Reading the host key changes nothing and does not block.

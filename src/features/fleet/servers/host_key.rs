@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::audit;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
-use crate::db::Tx;
+use crate::db::{Conn, Tx};
 use crate::events::outbox;
 use crate::ssh::hostkey;
 
@@ -49,15 +49,18 @@ pub fn accept_host_key(
     )
 }
 
+/// Code of a check whose server was changed meanwhile.
+pub(super) const STALE: &str = "server_changed";
+
 /// A check takes time: its result counts only if address and accepted key are unchanged. (Else a key accepted meanwhile
 /// would be reverted, or the key of the old address be offered for the new one.)
-fn refuse_stale_check(tx: &Tx, checked: &Server) -> Result<()> {
-    let now = super::get(tx, checked.id)?;
+pub(super) fn refuse_stale_check(conn: &Conn, checked: &Server) -> Result<()> {
+    let now = super::get(conn, checked.id)?;
     if now.address() == checked.address() && now.host_key == checked.host_key {
         return Ok(());
     }
     let say = "Address or host key of this server were changed during the check. Run “Check SSH access” again.";
-    Err(Error::new(Kind::Conflict, "server_changed", say))
+    Err(Error::new(Kind::Conflict, STALE, say))
 }
 
 /// Stores an offered key that is not accepted, for confirmation.

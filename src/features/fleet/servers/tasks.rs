@@ -7,12 +7,13 @@ use super::model::{self, Fields};
 use super::secrets;
 use super::settings;
 use super::{HostKeyState, Server, queries};
+use crate::access::Allowed;
 use crate::access::right::{self, may};
 use crate::app::App;
 use crate::base::clock;
 use crate::base::error::{self, Error, Result};
 use crate::base::host::Guest;
-use crate::base::id::Id;
+use crate::base::id::{self, Id};
 use crate::base::secret::Secret;
 use crate::db::Tx;
 use crate::events::outbox::{self, Event};
@@ -24,9 +25,9 @@ use crate::provision::recipes::{FRONT_PORT, GLANCES_PORT};
 use crate::provision::wheels;
 use crate::provision::{self, Glances, Profile, Recipe, Source, recipes};
 use crate::ssh::{Job, Target};
-use crate::task::queue::Ended;
+use crate::task::queue::{self, Ended};
 use crate::task::worker::Run;
-use crate::task::{ByClock, Class, Kind, Outcome, Tries};
+use crate::task::{ByClock, Class, Kind, NewTask, Outcome, Tries};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -100,13 +101,55 @@ pub const TASKS: &[Kind] = &[
     },
 ];
 
+/// Enqueues reading of the host key, so that the fingerprint can be shown. Only one at a time: one that is under way, at an
+/// address of before, is followed by another ([`look_again`]).
+pub(super) fn enqueue_host_key_read(
+    app: &App,
+    tx: &Tx,
+    id: Id<id::Server>,
+    name: &str,
+    by: Allowed<right::Edit, right::Servers>,
+) -> Result<()> {
+    if queue::open(tx, ("server", id.get()), |kind| kind == READ_HOST_KEY)?.is_some() {
+        return Ok(());
+    }
+    let new = NewTask {
+        kind: READ_HOST_KEY,
+        target: ("server", id.get(), name),
+        input: serde_json::json!({}),
+    };
+    queue::enqueue(tx, &app.wakes.tasks, &new, by).map(drop)
+}
+
+/// After a look whose server has moved meanwhile: at the new address nobody has looked.
+fn look_again(app: &App, tx: &Tx, id: Id<id::Server>) -> Result<()> {
+    match super::get(tx, id) {
+        Err(e) if e.kind == error::Kind::NotFound => Ok(()), // removed since
+        server => {
+            let server = server?;
+            match server.host_key_state {
+                HostKeyState::Unknown => enqueue_host_key_read(app, tx, id, &server.fields.name, Allowed::by_daemon()),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
 /// Emits events for failed work on a server and for the next success of the same kind; both have it in `part`. A failed
 /// check of a server that never passed one is not reported: somebody is setting it up. Host keys have their own alert.
 pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
     let Some(ended) = Ended::of(event) else { return Ok(()) };
-    let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind && k.name != READ_HOST_KEY) else {
+    let Some(kind) = TASKS.iter().find(|k| k.name == ended.kind) else {
         return Ok(());
     };
+    if kind.name == READ_HOST_KEY {
+        let has_moved = ended.failure.is_some_and(|(code, _)| code == host_key::STALE);
+        return if has_moved {
+            look_again(app, tx, Id::new(ended.target.0))
+        } else {
+            Ok(())
+        };
+    }
     emit_work_ended(app, tx, &ended, kind.title(Lang::En))
 }
 
@@ -145,10 +188,12 @@ fn read_host_key(run: &Run) -> Result<Outcome> {
             commit: None,
         });
     }
-    let key = connection::scan(&server, run.cancel)?
-        .into_iter()
-        .next()
-        .ok_or_else(connection::no_key)?;
+    let scanned = connection::scan(&server, run.cancel);
+    if scanned.is_err() {
+        // What an address of before does not answer says nothing about the new one.
+        run.app.db.read(|conn| host_key::refuse_stale_check(conn, &server))?;
+    }
+    let key = scanned?.into_iter().next().ok_or_else(connection::no_key)?;
     run.log.say(&format!(
         "The server shows {} {}. Compare it with the server's own: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
         key.kind(),
