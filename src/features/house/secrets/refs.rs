@@ -142,7 +142,10 @@ pub struct Use {
 
 impl std::fmt::Display for Use {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{} {} ({})", self.of, self.name, self.column)
+        match self.name == self.of {
+            true => write!(f, "{} {} ({})", self.of, self.row, self.column),
+            false => write!(f, "{} {} ({})", self.of, self.name, self.column),
+        }
     }
 }
 
