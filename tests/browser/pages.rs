@@ -135,6 +135,11 @@ fn every_page_is_clean_in_all_four_looks() {
     let kept = serde_json::json!({ "name": "pg-replica", "type": "private_key", "generate": "ed25519", "tags": ["db"],
         "rotation_interval_s": 30 * 86_400, "lessees": [format!("user:{ADMIN}")] });
     house.admin().post("/api/secrets", &kept).is(201);
+    let bot = serde_json::json!({ "name": "bot", "type": "token", "generate": "words", "scope": ["endpoints"] });
+    house.admin().post("/api/secrets", &bot).is(201);
+    let said = serde_json::json!({ "type": "webhook", "name": "room", "url": "https://hooks.northwind.example/in",
+        "secret": { "secret_id": 2 } });
+    house.admin().post("/api/notifications", &said).is(201);
     let ttl = serde_json::json!({ "ttl_seconds": 3_600 });
     house.admin().post("/api/secrets/1/lease", &ttl).is(201);
     let rule = serde_json::json!({ "all": [{ "field": "tags", "op": "contains", "value": "prod" },
@@ -205,6 +210,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/secrets",
         "/secrets/1",
         "/secrets/1/delete",
+        "/secrets/2",
+        "/notifications/1",
         "/leases",
         "/leases/1",
         "/doctor",
@@ -475,6 +482,50 @@ fn the_theme_is_switched_at_once_and_kept() {
         {{"wait": "html[data-theme=dark]"}}, {{"clean": true}}]"##,
         sign_in(&house)
     ));
+}
+
+/// Chooses a file of these bytes (a JavaScript expression) in the form of a secret.
+fn choose_file(bytes: &str) -> String {
+    format!(
+        r##"{{"eval": "(() => {{ const all = new DataTransfer(); all.items.add(new File([{bytes}], 'f')); const pick = document.querySelector('#file'); pick.files = all.files; pick.dispatchEvent(new Event('change')); }})()"}}"##
+    )
+}
+
+/// The value goes with the form and never onto the page; what is no text, or too much of it, is not taken.
+#[test]
+#[ignore = "browser: needs Chromium"]
+fn a_secret_comes_out_of_a_file_and_an_endpoint_has_it() {
+    let house = House::new();
+    let value = house.canary("out-of-a-file-4711");
+    let at = format!("http://{}", house.address);
+    let shown = |what: &str| format!(r#"{{"wait_js": "!document.querySelector('[data-bad={what}]').hidden"}}"#);
+    let key = r"'-----BEGIN OPENSSH PRIVATE KEY-----\\nx'";
+    drive(&format!(
+        r##"[{}, {{"goto": "{at}/secrets"}}, {}, {}, {}, {}, {{"wait_js": "!document.querySelector('#value').disabled"}},
+        {}, {{"wait_js": "document.querySelector('#type').value === 'private_key'"}},
+        {{"eval": "document.querySelector('#type').value = 'token'"}}, {},
+        {{"wait_js": "document.querySelector('#value').disabled && !document.querySelector('[data-bad]:not([hidden])')"}},
+        {{"wait_js": "!document.body.innerHTML.includes('{value}')"}},
+        {{"type": "#name", "text": "bot"}}, {{"type": "#scope", "text": "endpoints"}}, {{"click": "#new button.pri"}},
+        {{"wait_text": "Values that are kept"}}, {{"wait_js": "!document.documentElement.outerHTML.includes('{value}')"}},
+        {{"goto": "{at}/notifications/new?type=webhook"}}, {{"type": "#name", "text": "room"}},
+        {{"type": "#url", "text": "https://192.0.2.1/in"}},
+        {{"eval": "document.querySelector('[name=secret_secret_id]').value = '1'"}},
+        {{"wait_js": "getComputedStyle(document.querySelector('#secret').parentNode).display === 'none'"}},
+        {{"click": "form button.pri"}}, {{"wait_text": "Does it work?"}}, {{"clean": true}}]"##,
+        sign_in(&house),
+        choose_file("new Uint8Array(40000)"),
+        shown("large"),
+        choose_file("new Uint8Array([255, 254, 0])"),
+        shown("bytes"),
+        choose_file(key),
+        choose_file(&format!(r"'{value}\\n'")),
+    ));
+    let admin = house.admin();
+    let seen = admin.get("/api/notifications/1").is(200);
+    assert_eq!(seen["secret_ids"], serde_json::json!({ "secret": 1 }));
+    let why = serde_json::json!({ "reason": "a test", "password": house.password });
+    assert_eq!(admin.post("/api/secrets/1/reveal", &why).is(200)["value"], *value);
 }
 
 /// Puts the code that an authenticator shows so many steps from now into a field; made here by the browser's own means.

@@ -449,6 +449,12 @@ fn who_sees_one_project_sees_and_changes_nothing_of_another() {
     anna.delete(&format!("/api/schedules/{own}")).is(204);
     let updates = |id: i64| json!({ "action": "updates", "group_id": id });
     as_if_missing("/api/actions", &updates, theirs[0]);
+    let plugin =
+        json!({ "name": "old list", "definition": "json-url", "config": { "url": "https://192.0.2.1/hosts" } });
+    let plugin = make(&admin, "/api/plugins", plugin);
+    let from = |id: i64| json!({ "plugin_id": id, "username": "root" });
+    as_if_missing("/api/inventory/preview", &from, plugin);
+    as_if_missing("/api/inventory/import", &from, plugin);
     let nowhere = json!({ "action": "updates", "server_ids": [999] });
     assert_eq!(anna.post("/api/actions", &nowhere).wrong_fields(), ["server_ids"]);
 
