@@ -58,6 +58,7 @@ fn guards(house: &House, what: &str, headers: Vec<(String, String)>) {
         query: Vec::new(),
         headers,
         body: Vec::new(),
+        upload: None,
         ip: "127.0.0.1".into(),
         local: true,
         tls: false,
