@@ -111,7 +111,7 @@ fn a_page_is_looked_at_told_down_and_told_up_again() {
         keys.contains(&"up") && keys.contains(&"custom:queue.length"),
         "{keys:?}"
     );
-    let mut browser = house.browser();
+    let mut browser = house.browser_of_admin();
     for path in [
         "/services",
         "/services/shop",
@@ -180,16 +180,16 @@ fn a_job_that_calls_is_due_late_and_bad() {
         Value::Null
     );
     let anybody = Client::new(house.address);
-    anybody.get("/heartbeat/no-such-token").fails(404, "not_found");
+    anybody.get("/api/heartbeat?token=no-such").fails(404, "not_found");
     assert_eq!(anybody.get(&url).status, 204);
     let well = admin.post("/api/services/backup/check", &json!({})).is(200);
     assert_eq!(well["health"], "healthy");
 
-    assert_eq!(anybody.get(&format!("{url}?what=start")).status, 204);
+    assert_eq!(anybody.get(&format!("{url}&what=start")).status, 204);
     let said = ("text/plain", "no space left\n".as_bytes());
-    assert_eq!(anybody.send("POST", &format!("{url}?exit=2"), Some(said)).status, 204);
+    assert_eq!(anybody.send("POST", &format!("{url}&exit=2"), Some(said)).status, 204);
     becomes(&admin, "backup", "unhealthy");
-    let page = house.browser().get("/services/backup").body;
+    let page = house.browser_of_admin().get("/services/backup").body;
     assert!(page.contains("no space left") && page.contains(&url), "{page}");
     assert_eq!(anybody.get(&url).status, 204);
     becomes(&admin, "backup", "healthy");
@@ -200,7 +200,7 @@ fn a_job_that_calls_is_due_late_and_bad() {
     let late = becomes(&admin, "backup", "unhealthy");
     assert_eq!(late["health_code"], "late");
     // The token is nowhere but in its sealed column.
-    let token = url.rsplit('/').next().unwrap();
+    let token = url.rsplit('=').next().unwrap();
     for file in files(std::path::Path::new(house.dir())) {
         let bytes = std::fs::read(&file).unwrap_or_default();
         assert_eq!(found_in(&bytes, token), None, "{}", file.display());

@@ -28,9 +28,6 @@ use std::collections::BTreeMap;
 
 /// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
-    route(Get, "/api/status", may(Read, Services), status)
-        .gives::<Overall>()
-        .live(),
     route(Get, "/api/services", may(Read, Services), list)
         .query(LIST)
         .gives::<Listed>()
@@ -70,10 +67,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/services/{name}/stats", may(Read, Services), stats)
         .query(PERIOD)
         .gives::<Stats>(),
-    route(Get, "/heartbeat/{token}", Right::Public, heartbeat)
+    route(Get, "/api/heartbeat", Right::Public, heartbeat)
+        .refuses(&[404])
         .query(CALL)
         .gives_nothing(),
-    route(Post, "/heartbeat/{token}", Right::Public, heartbeat)
+    route(Post, "/api/heartbeat", Right::Public, heartbeat)
+        .refuses(&[404])
         .query(CALL)
         .takes_bytes(OUTPUT_MAX)
         .gives_nothing(),
@@ -94,6 +93,7 @@ const PERIOD: &[Param] = &[param::text("period", 10, "`1h` and longer, up to now
 const OUTPUT_MAX: u64 = 10 << 10;
 
 const CALL: &[Param] = &[
+    param::text("token", 100, "Who it is."),
     param::text("what", 10, "`start`, or `end` if nothing is said."),
     param::text("exit", 10, "Exit code of what calls; not 0 is an alert."),
 ];
@@ -102,22 +102,18 @@ const CALL: &[Param] = &[
 const FRESH: Ms = 2 * HOUR;
 
 described! {
-    /// How all is.
-    struct Overall {
-        /// The worst of all that is looked at.
-        status: Health,
-        services: Counts,
-        alerts_firing: i64,
-        /// Of Lamplighter.
-        uptime_seconds: i64,
-    }
-
     /// How many services have which health; those that are switched off are left out.
+    #[derive(Debug)]
     pub struct Counts {
+        /// All.
         pub total: i64,
+        /// All is as it should be.
         pub healthy: i64,
+        /// They work, but something is not as it should be.
         pub degraded: i64,
+        /// They do not work.
         pub unhealthy: i64,
+        /// Nobody could look.
         pub unknown: i64,
     }
 
@@ -347,28 +343,6 @@ pub fn filter<'a>(ctx: &Ctx<'a>, (limit, offset): (i64, i64)) -> Result<queries:
     })
 }
 
-fn status(ctx: &Ctx) -> Result<Reply> {
-    let (services, alerts_firing) = ctx
-        .app
-        .db
-        .read(|conn| Ok((counts(conn)?, queries::alerts_firing(conn)?)))?;
-    let status = if services.unhealthy > 0 {
-        Health::Unhealthy
-    } else if services.degraded > 0 {
-        Health::Degraded
-    } else if services.healthy > 0 || services.total == 0 {
-        Health::Healthy
-    } else {
-        Health::Unknown
-    };
-    Reply::json(&Overall {
-        status,
-        services,
-        alerts_firing,
-        uptime_seconds: ctx.app.started.elapsed().as_secs() as i64,
-    })
-}
-
 fn list(ctx: &Ctx) -> Result<Reply> {
     let filter = filter(ctx, ctx.page()?)?;
     let (all, total) = ctx.app.db.read(|conn| queries::list(conn, &filter))?;
@@ -395,7 +369,12 @@ pub fn call_url(ctx: &Ctx, s: &Service) -> Result<Option<String>> {
         return Ok(None);
     }
     let token = ctx.app.db.read(|conn| look::secret(ctx.app, conn, s.id, "token"))?;
-    Ok(token.map(|token| format!("/heartbeat/{}", token.reveal_text_for("who may edit the heartbeat"))))
+    Ok(token.map(|token| {
+        format!(
+            "/api/heartbeat?token={}",
+            token.reveal_text_for("who may edit the heartbeat")
+        )
+    }))
 }
 
 fn reply(ctx: &Ctx, s: Service) -> Result<Reply> {
@@ -456,7 +435,7 @@ fn check(ctx: &Ctx) -> Result<Reply> {
 /// Looks at a service now.
 pub fn looked(ctx: &Ctx, s: &Service) -> Result<()> {
     let s = s.clone();
-    ctx.outbound(move |app| super::watch::look_now(app, &s, &Cancel::new()).map(drop))
+    ctx.outbound(move |app| super::watch::check_now(app, &s, &Cancel::new()).map(drop))
 }
 
 /// A service's series of a period.
@@ -491,7 +470,7 @@ fn stats(ctx: &Ctx) -> Result<Reply> {
 
 /// A call of a heartbeat: whoever knows the token may call. It says nothing but that it was heard.
 fn heartbeat(ctx: &Ctx) -> Result<Reply> {
-    let token = Secret::new(ctx.arg(0).to_string());
+    let token = Secret::new(ctx.param("token").to_string());
     let hash = text::sha256(token.reveal_for("its hash"));
     let what = match ctx.param("what") {
         "" | "end" => "end",

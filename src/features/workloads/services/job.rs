@@ -405,8 +405,11 @@ mod tests {
             script.contains("units system 3,5,8 'nginx.service' 'bot.service' 'none.service'\n"),
             "{script}"
         );
+        let last = shq("a'b").unwrap();
         assert!(
-            script.ends_with("port 9 '127.0.0.1' 6379\nprogram 10 '/opt/c' '/opt/c/x' 'a'\\''b'\n"),
+            script.ends_with(&format!(
+                "port 9 '127.0.0.1' 6379\nprogram 10 '/opt/c' '/opt/c/x' {last}\n"
+            )),
             "{script}"
         );
 

@@ -38,6 +38,7 @@ use model::{Stored, Valid};
 use queries::Service;
 use verdict::Health;
 
+pub use api::{Counts, counts};
 pub use observed::SERVICES;
 
 /// The feature's declaration.

@@ -420,12 +420,6 @@ pub fn counts(conn: &Conn) -> Result<[i64; 4]> {
     Ok(counts)
 }
 
-/// How many alerts fire, of those that the reader may see.
-pub fn alerts_firing(conn: &Conn) -> Result<i64> {
-    let mut statement = conn.prepare_cached("SELECT count(*) FROM alerts WHERE state = 'firing'")?;
-    Ok(statement.query_row([], |r| r.get(0))?)
-}
-
 // ---- metrics.db ------------------------------------------------------------------------------------------------------
 
 /// Stores the figures that were seen last.

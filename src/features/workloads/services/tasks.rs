@@ -57,7 +57,7 @@ fn asked(run: &Run, act: acts::Act, wanted: &'static str) -> Result<Outcome> {
         .db
         .write(|tx| state::asked(run.app, tx, &s, wanted, clock::now()))?;
     let done = act_on(run, &s, act);
-    let seen = watch::look_now(run.app, &service(run)?, run.cancel)?;
+    let seen = watch::check_now(run.app, &service(run)?, run.cancel)?;
     say(run, &seen);
     done
 }
@@ -88,7 +88,7 @@ fn recover(run: &Run) -> Result<Outcome> {
     }
     let act = if runs { acts::Act::Restart } else { acts::Act::Start };
     let done = act_on(run, &s, act);
-    let seen = watch::look_now(run.app, &service(run)?, run.cancel)?;
+    let seen = watch::check_now(run.app, &service(run)?, run.cancel)?;
     say(run, &seen);
     done
 }

@@ -196,7 +196,7 @@ fn tidy(app: &App, store: &Store) -> Result<()> {
 }
 
 /// Looks at one at once, for who has just done something to it, and stores how it is.
-pub fn look_now(app: &App, s: &Service, cancel: &Cancel) -> Result<Look> {
+pub fn check_now(app: &App, s: &Service, cancel: &Cancel) -> Result<Look> {
     let look = look::look(app, std::slice::from_ref(s), cancel).remove(0);
     let now = clock::now();
     let seen = [(s.clone(), look)];
