@@ -128,7 +128,7 @@ fn what_stops_is_explained_started_again_given_up_and_left_where_a_person_stoppe
     becomes("it has one", &admin, "cache", is_healthy);
     on("h17", "systemctl stop redis-server");
     let gone = becomes("it is gone", &admin, "cache", |s| s["health"] == "unhealthy");
-    assert_eq!(gone["health_code"], "forward_failed", "{gone}");
+    assert_eq!(gone["health_code"], "refused", "{gone}");
 
     // A session of tmux of another user: started, seen, stopped.
     let seen = becomes("no session", &admin, "chat", |s| s["health"] == "unhealthy");

@@ -108,7 +108,7 @@ impl End {
             _ if self.asked => "It was stopped on the server.".into(),
             (_, _, Some(code)) if self.result == "timeout" => format!("It was too slow for systemd (code {code})."),
             (_, _, Some(code)) => format!("It ended with code {code}."),
-            _ if self.result.is_empty() => "It does not run.".into(),
+            _ if ["", "success"].contains(&self.result.as_str()) => "It does not run.".into(),
             _ => format!("It does not run: {}.", self.result),
         }
     }

@@ -193,8 +193,18 @@ impl Ask<'_> {
                 let remote = Remote::Tcp(host.clone(), port);
                 let mut forward = connection.forward(app, &remote, cancel)?;
                 let path = forward.path().to_path_buf();
-                work(&call, Route::Unix(&path)).map_err(|e| match e.kind {
+                let done = work(&call, Route::Unix(&path)).map_err(|e| match e.kind {
                     Fault::Upstream | Fault::Timeout => forward.explain(e, cancel),
+                    _ => e,
+                });
+                done.map_err(|e| match e.code {
+                    "forward_no_socket" => {
+                        let say = format!(
+                            "From its server {}:{port} cannot be reached: nothing listens there.",
+                            host.in_url()
+                        );
+                        Error::new(Fault::Upstream, "refused", say).log(e.say)
+                    }
                     _ => e,
                 })
             }
