@@ -384,6 +384,19 @@ pub fn server_of_container(conn: &Conn, id: i64) -> Result<Option<Id<Server>>> {
     Ok(server.flatten().map(Id::new))
 }
 
+/// The service of this name.
+pub fn service_called(conn: &Conn, name: &str) -> Result<Option<i64>> {
+    let mut statement = conn.prepare_cached("SELECT id FROM main.services WHERE name = ?1")?;
+    Ok(statement.query_row([name], |r| r.get(0)).optional()?)
+}
+
+/// The server that a service is on; `None`: it is on none, or there is no such service.
+pub fn server_of_service(conn: &Conn, id: i64) -> Result<Option<Id<Server>>> {
+    let mut statement = conn.prepare_cached("SELECT server_id FROM main.services WHERE id = ?1")?;
+    let server: Option<Option<i64>> = statement.query_row([id], |r| r.get(0)).optional()?;
+    Ok(server.flatten().map(Id::new))
+}
+
 /// The project that a group, a secret or an endpoint belongs to; `None`: there is no such thing.
 pub fn project_of(conn: &Conn, kind: &str, id: i64) -> Result<Option<Id<Project>>> {
     let mut statement =

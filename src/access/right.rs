@@ -68,6 +68,8 @@ words! {
     Domains "domains"
     /// Containers, with their logs and figures.
     Containers "containers"
+    /// Services: what is looked after on servers and beside them.
+    Services "services"
     /// Measurements.
     Metrics "metrics"
     /// Alert rules.
@@ -111,10 +113,10 @@ impl Noun {
 
     /// Can objects of it belong to a server?
     pub const fn is_on_servers(self) -> bool {
-        use Noun::{Alerts, Containers, Domains, Events, Metrics, Servers, Silences, Tasks};
+        use Noun::{Alerts, Containers, Domains, Events, Metrics, Servers, Services, Silences, Tasks};
         matches!(
             self,
-            Servers | Containers | Metrics | Domains | Tasks | Alerts | Events | Silences
+            Servers | Containers | Services | Metrics | Domains | Tasks | Alerts | Events | Silences
         )
     }
 
@@ -259,6 +261,10 @@ const TABLE: &[Row] = &[
     row(Deploy, Domains, WORKERS),
     row(Read, Containers, ALL),
     row(Deploy, Containers, OPERATORS),
+    row(Read, Services, ALL),
+    row(Edit, Services, OPERATORS),
+    row(Run, Services, WORKERS),
+    row(Deploy, Services, OPERATORS),
     row(Read, Metrics, ALL),
     row(Run, Metrics, WORKERS),
     row(Read, AlertRules, ALL),

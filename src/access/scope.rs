@@ -105,6 +105,14 @@ impl Place {
             Some("containers") if in_api.is_some() => "server",
             Some("containers") => "container",
             Some("servers" | "hosts" | "container-projects") => "server",
+            // A service stands in addresses by its name.
+            Some("services") => {
+                let name = parts.next().unwrap_or_default();
+                return match queries::service_called(conn, name)? {
+                    Some(id) => Place::of(conn, ("service", id)).map(Some),
+                    None => Ok(None),
+                };
+            }
             Some("domains") => "domain",
             Some("groups") => "group",
             Some("tasks") => "task",
@@ -146,6 +154,10 @@ impl Place {
                 queries::servers_of_domain(conn, id)?,
             )),
             "container" => Ok(match queries::server_of_container(conn, id)? {
+                Some(server) => Place::At(None, vec![server]),
+                None => Place::Everywhere,
+            }),
+            "service" => Ok(match queries::server_of_service(conn, id)? {
                 Some(server) => Place::At(None, vec![server]),
                 None => Place::Everywhere,
             }),

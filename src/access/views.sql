@@ -13,7 +13,9 @@ CREATE TEMP VIEW reached AS
     SELECT 1 FROM main.domain_sites o WHERE o.domain_id = s.domain_id AND o.server_id NOT IN (
       SELECT h.id FROM granted h WHERE h."right" = g."right" AND h.scope = 'server'))
   UNION ALL
-  SELECT g."right", 'container', c.id FROM granted g JOIN main.containers c ON c.server_id = g.id WHERE g.scope = 'server';
+  SELECT g."right", 'container', c.id FROM granted g JOIN main.containers c ON c.server_id = g.id WHERE g.scope = 'server'
+  UNION ALL
+  SELECT g."right", 'service', s.id FROM granted g JOIN main.services s ON s.server_id = g.id WHERE g.scope = 'server';
 
 -- Things of projects that are not the caller's, if they see some projects alone.
 CREATE TEMP VIEW hidden AS SELECT kind AS type, thing_id AS id FROM main.project_things
@@ -34,6 +36,8 @@ CREATE TEMP VIEW containers AS SELECT * FROM main.containers WHERE 'containers:r
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
 CREATE TEMP VIEW container_engines AS SELECT * FROM main.container_engines WHERE 'containers:read' IN everything
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
+CREATE TEMP VIEW services AS SELECT * FROM main.services WHERE 'services:read' IN everything
+  OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'services:read' AND r.type = 'server');
 CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE ('groups:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group'))
   AND id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'group');

@@ -40,6 +40,8 @@ pub enum Lease {}
 pub enum Project {}
 /// Marker of plugins.
 pub enum Plugin {}
+/// Marker of services.
+pub enum Service {}
 /// Marker of silences.
 pub enum Silence {}
 /// Marker of deliveries (one message to one endpoint).

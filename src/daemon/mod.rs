@@ -50,6 +50,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::proxy::certwatch::FEATURE,
     &features::proxy::sitewatch::FEATURE,
     &features::workloads::containers::FEATURE,
+    &features::workloads::services::FEATURE,
     &features::workloads::forward::FEATURE,
     &features::watch::rules::FEATURE,
     &features::watch::notifications::FEATURE,

@@ -132,6 +132,7 @@ pub const STATE: &[Step] = steps![
     "0069_projects.sql",
     "0070_user_projects.sql",
     "0071_left_out.sql",
+    "0072_services.sql",
 ];
 
 /// Steps of `metrics.db`.
@@ -141,6 +142,7 @@ pub const METRICS: &[Step] = steps![
     "metrics/0003_subjects.sql",
     "metrics/0004_schema_versions.sql",
     "metrics/0005_containers.sql",
+    "metrics/0006_services.sql",
 ];
 
 /// Steps of `journal.db`.

@@ -48,6 +48,11 @@ impl Input {
         self.values.remove(name)
     }
 
+    /// Takes a field that does not belong here. Was it sent?
+    pub fn given(&mut self, name: &'static str) -> bool {
+        self.take(name).is_some()
+    }
+
     /// What is sent as `alias` is `name`, unless that is sent, too.
     pub fn known_as(&mut self, alias: &'static str, name: &'static str) {
         if let Some(value) = self.take(alias) {

@@ -14,16 +14,65 @@ use std::io::Write;
 /// Where parts of a file lie until they are put together, below it a folder for each.
 const STAGE: &str = "/var/cache/lamplighter-upload";
 
-/// Restarts a service, unless its own configuration test refuses that. Facts: `before`, `after` (state and process).
-pub fn service(unit: &str) -> Result<Recipe> {
+/// What is done to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// It runs afterwards.
+    Start,
+    /// It does not.
+    Stop,
+    /// It runs anew, unless its own configuration test refuses that.
+    Restart,
+}
+
+impl Act {
+    fn name(self) -> &'static str {
+        match self {
+            Act::Start => "start",
+            Act::Stop => "stop",
+            Act::Restart => "restart",
+        }
+    }
+}
+
+/// Starts, stops or restarts a unit of systemd; `owner`: of this user's own, empty: of the system's. Facts: `before`, `after`
+/// (state and process).
+pub fn service(unit: &str, owner: &str, act: Act) -> Result<Recipe> {
+    let values = [("SERVICE", unit), ("OWNER", owner), ("ACT", act.name())];
     Ok(Recipe {
         name: "service",
         root: true,
         deadline: 10 * MINUTE,
-        plan: vec!["service_known", "service_config", "service_restarted"],
+        plan: match act {
+            Act::Start => vec!["service_known", "service_config", "service_started"],
+            Act::Stop => vec!["service_known", "service_stopped"],
+            Act::Restart => vec!["service_known", "service_config", "service_restarted"],
+        },
         installs: Vec::new(),
-        values: Secret::new(shell::assignments(&[("SERVICE", unit)])?),
+        values: Secret::new(shell::assignments(&values)?),
         text: script!("prelude.sh", "act_service.sh"),
+    })
+}
+
+/// Starts, stops or restarts a session of tmux of the user `owner`, with a command for a shell.
+pub fn tmux(session: &str, owner: &str, command: &str, act: Act) -> Result<Recipe> {
+    let values = [
+        ("SESSION", session),
+        ("OWNER", owner),
+        ("COMMAND", command),
+        ("ACT", act.name()),
+    ];
+    Ok(Recipe {
+        name: "tmux",
+        root: true,
+        deadline: MINUTE,
+        plan: match act {
+            Act::Stop => vec!["tmux_known", "tmux_stopped"],
+            _ => vec!["tmux_known", "tmux_started"],
+        },
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&values)?),
+        text: script!("prelude.sh", "act_tmux.sh"),
     })
 }
 

@@ -107,6 +107,11 @@ pub const STEPS: &[Step] = &[
     Step {
         id: "service_restarted",
     },
+    Step { id: "service_started" },
+    Step { id: "service_stopped" },
+    Step { id: "tmux_known" },
+    Step { id: "tmux_started" },
+    Step { id: "tmux_stopped" },
     Step { id: "booted" },
     Step { id: "reboot_free" },
     Step { id: "reboot_asked" },
@@ -197,6 +202,13 @@ pub const FAILURES: &[Failure] = &[
         Kind::Conflict,
         "Finish it on the server (dpkg --configure -a), then restart the machine.",
     ),
+    failure("no_such_user", Kind::Conflict, "Name another user in the service."),
+    failure(
+        "no_tmux",
+        Kind::Conflict,
+        "Install it on the server: apt-get install tmux.",
+    ),
+    failure("tmux_refused", Kind::Conflict, "Its own words are above."),
     failure("reboot_refused", Kind::Upstream, "The task has its words."),
     failure("file_incomplete", Kind::Upstream, "Try again."),
     failure(

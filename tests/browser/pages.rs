@@ -6,6 +6,7 @@ use crate::{common, fake};
 use common::*;
 use fake::engine::Engine;
 use fake::proxy;
+use serde_json::json;
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -89,6 +90,26 @@ fn add_container(house: &House) {
         .unwrap();
 }
 
+/// A unit that was given up, as the watch leaves it, and a job that calls.
+fn add_services(house: &House) {
+    let admin = house.admin();
+    let bot = json!({ "name": "bot", "kind": "unit", "server_id": 1, "unit": "bot", "restart_policy": "always", "tags": ["chat"] });
+    admin.post("/api/services", &bot).is(201);
+    let backup = json!({ "name": "backup", "kind": "heartbeat", "period_s": 86_400 });
+    admin.post("/api/services", &backup).is(201);
+    house
+        .database("lamplighter.db")
+        .execute_batch(
+            r#"UPDATE services SET enabled = 0 WHERE name = 'bot';
+            UPDATE service_states SET state = 'failed', health = 'unhealthy', code = 'unit_failed', say = 'It ended with code 3.',
+              troubles = '["service.down","service.gave_up"]', restarts = 5,
+              ended = '{"result":"exit-code","exit_code":3,"signal":null,"oom":false,"asked":false,"by":"","at":1000,
+                "lines":["bot begins","bot cannot go on: no token"]}'
+            WHERE service_id = 1;"#,
+        )
+        .unwrap();
+}
+
 /// An upstream, a group, and two domains in states of their own.
 fn add_domains(house: &House) {
     let mut admin = house.browser_of_admin();
@@ -156,6 +177,7 @@ fn every_page_is_clean_in_all_four_looks() {
     let banner = serde_json::json!({ "banner": { "text": "The database moves on Sunday.", "level": "warning" } });
     house.admin().put("/api/admin/settings", &banner).is(200);
     add_container(&house);
+    add_services(&house);
     let pages = [
         "/",
         "/upstreams",
@@ -190,6 +212,11 @@ fn every_page_is_clean_in_all_four_looks() {
         "/containers",
         "/containers/1",
         "/log-search",
+        "/services",
+        "/services/bot",
+        "/services/bot/edit",
+        "/services/backup",
+        "/services/new?kind=http",
         "/tasks",
         "/tasks/1",
         "/alerts",

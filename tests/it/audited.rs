@@ -472,6 +472,21 @@ fn every_route_that_changes_something_leaves_a_row() {
     let started = story.changes("POST /api/container-projects/{server_id}/{project}/restart", started);
     house.wait_for(started["task_ids"][0].as_i64().unwrap());
 
+    let unit = json!({ "name": "bot", "kind": "unit", "server_id": web, "unit": "bot", "enabled": false });
+    let made = admin.post("/api/services", &unit);
+    story.changes("POST /api/services", made);
+    let changed = admin.patch("/api/services/bot", &json!({ "notes": "of the shop" }));
+    story.changes("PATCH /api/services/{name}", changed);
+    let changed = admin.put("/api/services/bot", &json!({ "notes": "of the shops" }));
+    story.changes("PUT /api/services/{name}", changed);
+    for act in ["start", "stop", "restart"] {
+        let started = admin.post(&format!("/api/services/bot/{act}"), &json!({}));
+        let started = story.changes(&format!("POST /api/services/{{name}}/{act}"), started);
+        house.wait_for(started["task_id"].as_i64().unwrap());
+    }
+    let removed = admin.delete("/api/services/bot");
+    story.changes("DELETE /api/services/{name}", removed);
+
     let pem = |name: &str| {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs");
         fs::read_to_string(format!("{folder}/{name}.pem")).unwrap()
@@ -758,7 +773,7 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 22] = [
+const COMMANDS_LEAVE_NONE: [&str; 28] = [
     "inventory",
     "inventory-import", // as the route that it asks
     "dev",              // `init-db` and `create-admin` in one
@@ -777,6 +792,12 @@ const COMMANDS_LEAVE_NONE: [&str; 22] = [
     "doctor",
     "containers",
     "logs",
+    "svc-status",
+    "svc-health",
+    "svc-metrics",
+    "svc-start", // as the routes that they ask
+    "svc-stop",
+    "svc-restart",
     "verify-backup",
     "packaging-files",
     "bundle-make", // on another machine, without databases

@@ -82,7 +82,7 @@ fn the_lines_with_curl_work_as_they_stand() {
         looks.len(),
         new.len()
     );
-    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no secret, no API token and no container.
+    // Nothing runs here, so there is no alert, no certificate, no delivery, no schedule, no secret, no API token, no container and no service.
     let none = [
         "/api/alerts/1'",
         "/api/certificates/1'",
@@ -103,6 +103,9 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/containers/1/NAME/logs'",
         "/api/containers/1/NAME/log.txt'",
         "/api/containers/1/NAME/logs/stream'",
+        "/api/heartbeat'",
+        "/api/services/NAME'",
+        "/api/services/NAME/stats'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

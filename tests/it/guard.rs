@@ -420,6 +420,11 @@ fn specimen(house: &House, path: &str) -> String {
             house.database("lamplighter.db").execute(sql, []).unwrap();
             "/api/containers/local/web".into()
         }
+        "/api/services/{name}" => {
+            let body = json!({ "name": "shop", "kind": "http", "url": "https://shop.example.com/", "enabled": false });
+            house.admin().post("/api/services", &body).is(201);
+            "/api/services/shop".into()
+        }
         "/api/schedules" => {
             let id = house.admin().post("/api/servers", &server("nightly", 9)).is(201)["id"].clone();
             make(

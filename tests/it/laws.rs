@@ -663,6 +663,11 @@ const LONG_SLEEPS: &[(&str, usize, &str)] = &[
         "a link is cut in the middle of a rotation for a while",
     ),
     (
+        "tests/lab/services.rs",
+        2,
+        "nobody starts what was given up or stopped: that is what is looked at",
+    ),
+    (
         "tests/lab/ssh.rs",
         1,
         "the server's own clock ends the command after ten seconds",

@@ -61,6 +61,7 @@ mod schemathesis;
 mod search;
 mod secrets;
 mod servers;
+mod services;
 mod sessions;
 mod settings;
 mod silences;

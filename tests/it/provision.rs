@@ -79,7 +79,13 @@ fn all_recipes() -> Vec<Recipe> {
     ];
     all.push(bundle::ask(&recipes::nginx()).unwrap());
     all.push(bundle::needs("Package: nginx\n", "nginx").unwrap());
-    all.extend([acts::boot(), acts::reboot(), acts::service("nginx.service").unwrap()]);
+    all.extend([
+        acts::boot(),
+        acts::reboot(),
+        acts::service("nginx.service", "", acts::Act::Restart).unwrap(),
+    ]);
+    all.extend([acts::Act::Start, acts::Act::Stop].map(|act| acts::service("bot.service", "ops", act).unwrap()));
+    all.extend([acts::Act::Start, acts::Act::Stop].map(|act| acts::tmux("bot", "ops", "sleep 9", act).unwrap()));
     all.extend(["", "security"].map(|apply| acts::updates(apply).unwrap()));
     let file = acts::File {
         path: "/srv/f",

@@ -26,5 +26,6 @@ mod package;
 mod provision;
 mod push;
 mod secrets;
+mod services;
 mod site;
 mod ssh;

@@ -1,4 +1,5 @@
-//! What runs on the servers: containers; and where their lines go on to.
+//! What runs on the servers: containers, services; and where lines go on to.
 
 pub mod containers;
+pub mod services;
 pub mod forward;

@@ -1,7 +1,10 @@
-# service: restarts SERVICE, a unit of systemd, and looks whether it stays up.
+# service: starts, stops or restarts (ACT) SERVICE, a unit of systemd, and looks whether it stays so. OWNER: the user whose own
+# systemd has it; empty: the system's.
 
-RESTARTED=''
-unit() { systemctl show -p "$1" --value -- "$SERVICE" 2>/dev/null || :; }
+DONE=''
+CTL=systemctl JOURNAL='journalctl -q --no-pager -o cat -n 10 -u'
+if [ -n "${OWNER:-}" ]; then CTL="systemctl --user -M $OWNER@" JOURNAL="runuser -u $OWNER -- journalctl -q --no-pager -o cat -n 10 --user-unit"; fi
+unit() { $CTL show -p "$1" --value -- "$SERVICE" 2>/dev/null || :; }
 stands() { echo "$(unit ActiveState), process $(unit MainPID)"; }
 
 check_service_known() {
@@ -29,28 +32,52 @@ tested() {
 }
 
 # Up means: active, or ended well where that is how it works; and still the same process after three seconds.
-check_restarted() {
-  [ -n "$RESTARTED" ] || return 1
+is_up() {
   n=0
   while [ "$(unit ActiveState)" = activating ] && [ "$n" -lt 60 ]; do sleep 1; n=$((n + 1)); done
   state=$(unit ActiveState) pid=$(unit MainPID)
   if [ "$state" = inactive ] && [ "$(unit Type)" = oneshot ] && [ "$(unit Result)" = success ]; then fact after 'ended well'; return 0; fi
   [ "$state" = active ] || { EVIDENCE=last_words; because "systemd calls $SERVICE $state ($(unit Result))"; return 1; }
-  sleep 3
+  [ -z "$DONE" ] || sleep 3
   [ "$(unit ActiveState) $(unit MainPID)" = "active $pid" ] || { EVIDENCE=last_words; because "$SERVICE ended again at once ($(unit Result))"; return 1; }
   fact after "$(stands)"
 }
-last_words() { journalctl -q --no-pager -o cat -n 10 -u "$SERVICE" 2>/dev/null || :; }
+# shellcheck disable=SC2086  # a command of ours
+last_words() { $JOURNAL "$SERVICE" 2>/dev/null || :; }
 
-restart() {
-  run systemctl restart -- "$SERVICE" || { EVIDENCE=last_words; fail service_failed "$SERVICE did not start again."; }
-  RESTARTED=yes
+check_restarted() { [ -n "$DONE" ] || return 1; is_up; }
+check_started() { [ -n "$DONE" ] || [ "$(unit ActiveState)" = active ] || return 1; is_up; }
+check_stopped() {
+  case $(unit ActiveState) in
+    inactive | failed) fact after "$(stands)" ;;
+    *) because "systemd calls $SERVICE $(unit ActiveState)" ;;
+  esac
 }
+
+# A unit that has failed too often is not started by systemd until that is forgotten.
+restart() {
+  DONE=yes; $CTL reset-failed -- "$SERVICE" 2>/dev/null || :
+  # shellcheck disable=SC2086  # a command of ours
+  run $CTL restart -- "$SERVICE" || { EVIDENCE=last_words; fail service_failed "$SERVICE did not start again."; }
+}
+start() {
+  DONE=yes; $CTL reset-failed -- "$SERVICE" 2>/dev/null || :
+  # shellcheck disable=SC2086  # a command of ours
+  run $CTL start -- "$SERVICE" || { EVIDENCE=last_words; fail service_failed "$SERVICE did not start."; }
+}
+# shellcheck disable=SC2086  # a command of ours
+stop() { run $CTL stop -- "$SERVICE" || fail service_failed "$SERVICE did not stop."; }
 
 main() {
   begin
   [ -d /run/systemd/system ] || fail no_systemd 'This server was not started by systemd.'
   check service_known check_service_known
+  case $ACT in
+    stop) step service_stopped check_stopped stop; return 0 ;;
+  esac
   check service_config check_service_config
-  step service_restarted check_restarted restart
+  case $ACT in
+    start) step service_started check_started start ;;
+    *) step service_restarted check_restarted restart ;;
+  esac
 }

@@ -78,7 +78,11 @@ pub fn react(app: &App, tx: &Tx, event: &Event) -> Result<()> {
 fn restart_service(run: &Run) -> Result<Outcome> {
     let input: Service = run.input()?;
     let connection = servers::connect(run)?;
-    let done = provision(run, &connection, &acts::service(&input.service)?)?;
+    let done = provision(
+        run,
+        &connection,
+        &acts::service(&input.service, "", acts::Act::Restart)?,
+    )?;
     let fact = |key: &str| done.facts.get(key).map_or("", String::as_str);
     run.log.say(&format!(
         "{}: before {}; now {}.",

@@ -73,6 +73,11 @@ fn status(asked: &Invocation) -> Result<u8> {
             "domains: {} lit, {} flicker, {} dark, {} not deployed",
             d.lit, d.flick, d.dark, d.unlit
         ));
+        let s = &overall.services;
+        print(&format!(
+            "services: {} healthy, {} degraded, {} unhealthy, {} unknown",
+            s.healthy, s.degraded, s.unhealthy, s.unknown
+        ));
         print(&format!(
             "tasks: {} running, {} waiting; alerts: {} open, {} not acknowledged",
             tasks.running, tasks.queued, overall.alerts_open, overall.alerts_firing

@@ -1,4 +1,4 @@
-//! Overall state: the worst of its parts, which are servers, domains and Lamplighter itself. Used by `GET /api/status`,
+//! Overall state: the worst of its parts, which are servers, domains, services and Lamplighter itself. Used by `GET /api/status`,
 //! the command `status` and the metrics; the frame of every page counts the servers. Silences are applied for people
 //! only, not for programs.
 
@@ -9,6 +9,7 @@ use crate::base::shape::described;
 use crate::features::fleet::servers::{self, Counts, State};
 use crate::features::proxy::domains;
 use crate::features::watch::alerts;
+use crate::features::workloads::services;
 use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::lang::Lang;
@@ -24,6 +25,8 @@ described! {
         pub state: State,
         /// Its parts.
         pub parts: Parts,
+        /// Services by their health; those that are switched off are left out.
+        pub services: services::Counts,
         /// Alerts that are not resolved.
         pub alerts_open: i64,
         /// Of these, not acknowledged.
@@ -39,8 +42,17 @@ described! {
         pub servers: Servers,
         /// All domains.
         pub domains: Domains,
+        /// All services.
+        pub services: Services,
         /// Lamplighter itself.
         pub lamplighter: Own,
+    }
+
+    /// Services.
+    #[derive(Debug)]
+    pub struct Services {
+        /// Worst state of a service; one that nobody can see counts as up.
+        pub state: State,
     }
 
     /// Domains by state.
@@ -130,7 +142,17 @@ impl Overall {
                 known.map_or(0, |(_, n)| *n)
             };
             let domains = Domains::of(&domains::counts(conn)?);
-            let state = counts.worst().max(domains.state).max(lamplighter.state);
+            let services = services::counts(conn)?;
+            let of_services = match (services.unhealthy, services.degraded) {
+                (1.., _) => State::Down,
+                (_, 1..) => State::Degraded,
+                _ => State::Up,
+            };
+            let state = counts
+                .worst()
+                .max(domains.state)
+                .max(of_services)
+                .max(lamplighter.state);
             Ok(Overall {
                 status: status(state),
                 state,
@@ -140,8 +162,10 @@ impl Overall {
                         counts,
                     },
                     domains,
+                    services: Services { state: of_services },
                     lamplighter,
                 },
+                services,
                 alerts_open: alerts::open(conn)?,
                 alerts_firing: alerts::firing(conn)?,
                 tasks: Tasks {
@@ -153,11 +177,12 @@ impl Overall {
     }
 
     /// Parts by name, with their states.
-    pub fn parts(&self) -> [(&'static str, State); 3] {
+    pub fn parts(&self) -> [(&'static str, State); 4] {
         let parts = &self.parts;
         [
             ("servers", parts.servers.state),
             ("domains", parts.domains.state),
+            ("services", parts.services.state),
             ("lamplighter", parts.lamplighter.state),
         ]
     }

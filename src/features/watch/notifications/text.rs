@@ -344,6 +344,7 @@ fn link(f: &Facts, public_url: &str) -> Option<String> {
         ("notification", _) => format!("/notifications/{id}"),
         ("task", _) => format!("/tasks/{id}"),
         ("container", _) => format!("/containers/{id}"),
+        ("service", _) if f.kind != "service.deleted" => format!("/service/{id}"),
         _ if f.alert > 0 => "/alerts".into(),
         _ => String::from("/"),
     };

@@ -1,0 +1,69 @@
+//! What is asked of a service, by people and by its own recovery: how its tasks are enqueued and audited.
+
+use super::observed::TARGET;
+use super::queries::Service;
+use crate::access::Allowed;
+use crate::access::right;
+use crate::app::App;
+use crate::audit;
+use crate::base::error::{Error, Kind as Fault, Result};
+use crate::base::id::{Id, Task};
+use crate::db::Tx;
+use crate::task::{NewTask, queue};
+use serde::{Deserialize, Serialize};
+
+/// Kind: starts a service.
+pub const START: &str = "service.start";
+/// Kind: stops a service.
+pub const STOP: &str = "service.stop";
+/// Kind: restarts a service.
+pub const RESTART: &str = "service.restart";
+/// Kind: starts or restarts a service because it does not work.
+pub const RECOVER: &str = "service.recover";
+
+/// Input of an act.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Act {
+    /// Why it is recovered; empty: a person asks.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+}
+
+/// Enqueues the recovery of a service.
+pub fn recover(app: &App, tx: &Tx, s: &Service, because: &str) -> Result<()> {
+    let act = Act {
+        because: because.into(),
+    };
+    enqueue(app, tx, RECOVER, s, &act, Allowed::by_daemon()).map(drop)
+}
+
+/// Enqueues an act on a service. Error: it is one that is only looked at.
+pub fn enqueue(
+    app: &App,
+    tx: &Tx,
+    kind: &'static str,
+    s: &Service,
+    act: &Act,
+    by: Allowed<right::Deploy, right::Services>,
+) -> Result<Id<Task>> {
+    if !s.fields.kind.acts {
+        let say = format!(
+            "{} is of the kind {}, which is only looked at: there is nothing to start or stop.",
+            s.fields.name, s.fields.kind.name
+        );
+        return Err(Error::new(Fault::Conflict, "service_only_looked_at", say));
+    }
+    let new = NewTask {
+        kind,
+        target: (TARGET.name, s.id.get(), &s.fields.name),
+        input: serde_json::to_value(act).map_err(Error::internal)?,
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    let mut detail = serde_json::json!({ "task": task });
+    if !act.because.is_empty() {
+        detail["because"] = act.because.as_str().into();
+    }
+    let object = format!("service {} {}", s.id, s.fields.name);
+    audit::append(tx, &app.vault, by, kind, &object, &detail)?;
+    Ok(task)
+}

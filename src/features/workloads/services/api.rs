@@ -1,0 +1,509 @@
+//! The services' JSON API. It only reads what the watch has stored; acts are tasks.
+
+use super::acts::{self, Act};
+use super::model;
+use super::observed::SERVICES;
+use super::queries::{self, Service};
+use super::verdict::{End, Figures, Health};
+use super::{called, kinds, look};
+use crate::access::Right;
+use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
+use crate::app::App;
+use crate::base::clock::{self, HOUR, Ms, SECOND, rfc3339};
+use crate::base::error::{Error, Field, Result};
+use crate::base::id::{self, Id, Task};
+use crate::base::process::Cancel;
+use crate::base::secret::Secret;
+use crate::base::shape::described;
+use crate::base::text;
+use crate::db::Conn;
+use crate::features::fleet::metrics;
+use crate::form::param::{self, Param};
+use crate::http::reply::Reply;
+use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
+use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
+use crate::series::window::PERIODS;
+use crate::series::{Series, Store, Window};
+use std::collections::BTreeMap;
+
+/// Routes of the JSON API.
+pub const ROUTES: &[Route] = &[
+    route(Get, "/api/services", may(Read, Services), list)
+        .query(LIST)
+        .gives::<Listed>()
+        .live(),
+    route(Post, "/api/services", may(Edit, Services), create)
+        .takes(model::PARAMS)
+        .creates::<View>(),
+    route(Get, "/api/services/{name}", may(Read, Services), show)
+        .gives::<View>()
+        .live(),
+    route(Put, "/api/services/{name}", may(Edit, Services), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Patch, "/api/services/{name}", may(Edit, Services), change)
+        .takes(model::PARAMS)
+        .gives::<View>(),
+    route(Delete, "/api/services/{name}", may(Edit, Services), remove).gives_nothing(),
+    route(Post, "/api/services/{name}/start", may(Deploy, Services), |ctx| {
+        act(ctx, acts::START)
+    })
+    .takes(&[])
+    .starts_task(),
+    route(Post, "/api/services/{name}/stop", may(Deploy, Services), |ctx| {
+        act(ctx, acts::STOP)
+    })
+    .takes(&[])
+    .starts_task(),
+    route(Post, "/api/services/{name}/restart", may(Deploy, Services), |ctx| {
+        act(ctx, acts::RESTART)
+    })
+    .takes(&[])
+    .starts_task(),
+    route(Post, "/api/services/{name}/check", may(Run, Services), check)
+        .takes(&[])
+        .gives::<View>()
+        .asks_others(),
+    route(Get, "/api/services/{name}/stats", may(Read, Services), stats)
+        .query(PERIOD)
+        .gives::<Stats>(),
+    route(Get, "/api/heartbeat", Right::Public, heartbeat)
+        .refuses(&[404])
+        .query(CALL)
+        .gives_nothing(),
+    route(Post, "/api/heartbeat", Right::Public, heartbeat)
+        .refuses(&[404])
+        .query(CALL)
+        .takes_bytes(OUTPUT_MAX)
+        .gives_nothing(),
+];
+
+const LIST: &[Param] = &[
+    param::text("server_id", 20, "Only on this server."),
+    param::text("kind", 20, "Only of this kind."),
+    param::text("health", 20, "Only with this health."),
+    Q,
+    LIMIT,
+    OFFSET,
+];
+
+const PERIOD: &[Param] = &[param::text("period", 10, "`1h` and longer, up to now.")];
+
+/// Longest output of a call.
+const OUTPUT_MAX: u64 = 10 << 10;
+
+const CALL: &[Param] = &[
+    param::text("token", 100, "Who it is."),
+    param::text("what", 10, "`start`, or `end` if nothing is said."),
+    param::text("exit", 10, "Exit code of what calls; not 0 is an alert."),
+];
+
+/// Figures are told for so long after they were seen.
+const FRESH: Ms = 2 * HOUR;
+
+described! {
+    /// How many services have which health; those that are switched off are left out.
+    #[derive(Debug)]
+    pub struct Counts {
+        /// All.
+        pub total: i64,
+        /// All is as it should be.
+        pub healthy: i64,
+        /// They work, but something is not as it should be.
+        pub degraded: i64,
+        /// They do not work.
+        pub unhealthy: i64,
+        /// Nobody could look.
+        pub unknown: i64,
+    }
+
+    /// Services.
+    struct Listed<'a> {
+        services: Vec<View<'a>>,
+        total: i64,
+    }
+
+    /// A service.
+    pub struct View<'a> {
+        id: Id<id::Service>,
+        name: &'a str,
+        kind: &'static str,
+        server_id: Option<Id<id::Server>>,
+        /// Name of its server; empty: it is on none.
+        server: &'a str,
+        enabled: bool,
+        tags: &'a [String],
+        notes: &'a str,
+        /// What its kind needs.
+        config: &'a BTreeMap<String, serde_json::Value>,
+        has_password: bool,
+        interval_s: i64,
+        up_after: i64,
+        down_after: i64,
+        restart_policy: &'static str,
+        max_restarts: i64,
+        window_s: i64,
+        delay_s: i64,
+        /// Services that must be healthy before it is started again.
+        after: &'a [i64],
+        /// `running`, `stopped`, `starting`, `backoff`, `failed`, `unknown`.
+        state: &'static str,
+        health: Health,
+        /// Why, in a word.
+        health_code: &'a str,
+        health_message: &'a str,
+        /// Since when it has this health.
+        since: String,
+        checked_at: Option<String>,
+        pid: Option<i64>,
+        uptime_seconds: Option<f64>,
+        cpu_percent: Option<f64>,
+        memory_mb: Option<f64>,
+        memory_percent: Option<f64>,
+        latency_ms: Option<f64>,
+        /// Restarts without a person's act.
+        restart_count: i64,
+        custom_metrics: BTreeMap<String, f64>,
+        /// What a person said last: `running`, `stopped`; empty: nothing.
+        wanted: &'static str,
+        /// What is an alert about it.
+        troubles: &'a [String],
+        /// Why it stopped last.
+        stopped: Option<Stopped>,
+        /// Of a heartbeat, for who may edit it: the path to call.
+        call_url: Option<String>,
+        called_at: Option<String>,
+        revision: i64,
+        created_at: String,
+        updated_at: String,
+    }
+
+    /// Why a service stopped.
+    struct Stopped {
+        at: String,
+        say: String,
+        /// systemd's word.
+        result: String,
+        exit_code: Option<i64>,
+        signal: Option<i64>,
+        oom: bool,
+        /// Was it a stop that somebody asked for on its server?
+        asked: bool,
+        /// Who, where the server's journal tells.
+        by: String,
+        /// Its last lines, oldest first.
+        lines: Vec<String>,
+    }
+
+    struct Stats {
+        period: &'static str,
+        step_s: u32,
+        /// Points further apart than twice this have a gap between them.
+        interval_s: i64,
+        from: String,
+        to: String,
+        series: Vec<Series>,
+    }
+}
+
+/// The figures of all services.
+pub fn figures(app: &App) -> Result<std::collections::HashMap<i64, Figures>> {
+    app.metrics.read(|conn| queries::figures(conn, clock::now() - FRESH))
+}
+
+/// Counts of services by health.
+pub fn counts(conn: &Conn) -> Result<Counts> {
+    let [healthy, degraded, unhealthy, unknown] = queries::counts(conn)?;
+    Ok(Counts {
+        total: healthy + degraded + unhealthy + unknown,
+        healthy,
+        degraded,
+        unhealthy,
+        unknown,
+    })
+}
+
+fn stopped(end: &End) -> Stopped {
+    Stopped {
+        at: rfc3339(end.at),
+        say: end.say(),
+        result: end.result.clone(),
+        exit_code: end.exit_code,
+        signal: end.signal,
+        oom: end.oom,
+        asked: end.asked,
+        by: end.by.clone(),
+        lines: end.lines.clone(),
+    }
+}
+
+/// What a view borrows.
+struct Shown {
+    s: Service,
+    config: BTreeMap<String, serde_json::Value>,
+    figures: Figures,
+    call_url: Option<String>,
+}
+
+impl Shown {
+    fn of(s: Service, figures: Figures, call_url: Option<String>) -> Shown {
+        Shown {
+            config: s.fields.config.clone().into_iter().collect(),
+            s,
+            figures,
+            call_url,
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        let (s, f, t, n) = (&self.s, &self.s.fields, &self.s.now, &self.figures);
+        let round = |n: f64| (n * 10.0).round() / 10.0;
+        let is_fresh = t.checked_at.is_some() && f.enabled;
+        let n_or = |value: Option<f64>| value.filter(|_| is_fresh);
+        View {
+            id: s.id,
+            name: &f.name,
+            kind: f.kind.name,
+            server_id: f.server,
+            server: &s.server_name,
+            enabled: f.enabled,
+            tags: &f.tags,
+            notes: &f.notes,
+            config: &self.config,
+            has_password: s.has_password,
+            interval_s: f.interval_s,
+            up_after: f.up_after,
+            down_after: f.down_after,
+            restart_policy: f.restart_policy,
+            max_restarts: f.max_restarts,
+            window_s: f.window_s,
+            delay_s: f.delay_s,
+            after: &f.after,
+            state: t.state,
+            health: t.health,
+            health_code: &t.code,
+            health_message: &t.say,
+            since: rfc3339(t.since),
+            checked_at: t.checked_at.map(rfc3339),
+            pid: n.pid.filter(|_| is_fresh),
+            uptime_seconds: n_or(n.uptime_s),
+            cpu_percent: n_or(n.cpu),
+            memory_mb: n_or(n.memory.map(|bytes| round(bytes as f64 / f64::from(1 << 20)))),
+            memory_percent: n_or(n.memory_percent),
+            latency_ms: n_or(n.latency_ms),
+            restart_count: t.restarts,
+            custom_metrics: n.custom.clone(),
+            wanted: t.wanted,
+            troubles: &t.troubles,
+            stopped: t.ended.as_ref().map(stopped),
+            call_url: self.call_url.clone(),
+            called_at: t.called_at.map(rfc3339),
+            revision: s.revision,
+            created_at: rfc3339(s.created_at),
+            updated_at: rfc3339(s.updated_at),
+        }
+    }
+}
+
+fn bad(field: &'static str, message: String) -> Error {
+    Error::invalid(vec![Field {
+        field,
+        code: "bad_choice",
+        message,
+    }])
+}
+
+/// The filter of a list.
+pub fn filter<'a>(ctx: &Ctx<'a>, (limit, offset): (i64, i64)) -> Result<queries::Filter<'a>> {
+    let server = match ctx.param("server_id") {
+        "" => None,
+        text => {
+            let id = Id::<id::Server>::parse(text)
+                .ok_or_else(|| bad("server_id", "server_id is a server's number.".into()))?;
+            Some(id.get())
+        }
+    };
+    let (kind, health) = (ctx.param("kind"), ctx.param("health"));
+    if !kind.is_empty() && kinds::of(kind).is_none() {
+        return Err(bad("kind", format!("kind is one of: {}.", kinds::NAMES.join(", "))));
+    }
+    if !health.is_empty() && Health::ALL.iter().all(|known| known.name() != health) {
+        return Err(bad(
+            "health",
+            "health is one of: healthy, degraded, unhealthy, unknown.".into(),
+        ));
+    }
+    Ok(queries::Filter {
+        server,
+        kind,
+        health,
+        q: ctx.param("q"),
+        limit,
+        offset,
+    })
+}
+
+fn list(ctx: &Ctx) -> Result<Reply> {
+    let filter = filter(ctx, ctx.page()?)?;
+    let (all, total) = ctx.app.db.read(|conn| queries::list(conn, &filter))?;
+    let mut figures = figures(ctx.app)?;
+    let shown: Vec<Shown> = all
+        .into_iter()
+        .map(|s| {
+            let of = figures.remove(&s.id.get()).unwrap_or_default();
+            Shown::of(s, of, None)
+        })
+        .collect();
+    let services = shown.iter().map(Shown::view).collect();
+    Reply::json(&Listed { services, total })
+}
+
+/// The service of the request. Error `NotFound`.
+pub fn service(ctx: &Ctx) -> Result<Service> {
+    ctx.app.db.read(|conn| called(conn, ctx.arg(0)))
+}
+
+/// The path that a heartbeat calls, for who may edit it.
+pub fn call_url(ctx: &Ctx, s: &Service) -> Result<Option<String>> {
+    if !matches!(s.fields.kind.check, kinds::Check::Called) || ctx.allowed(Edit, Services).is_err() {
+        return Ok(None);
+    }
+    let token = ctx.app.db.read(|conn| look::secret(ctx.app, conn, s.id, "token"))?;
+    Ok(token.map(|token| {
+        format!(
+            "/api/heartbeat?token={}",
+            token.reveal_text_for("who may edit the heartbeat")
+        )
+    }))
+}
+
+fn reply(ctx: &Ctx, s: Service) -> Result<Reply> {
+    let figures = figures(ctx.app)?.remove(&s.id.get()).unwrap_or_default();
+    let url = call_url(ctx, &s)?;
+    Reply::json(&Shown::of(s, figures, url).view())
+}
+
+fn show(ctx: &Ctx) -> Result<Reply> {
+    reply(ctx, service(ctx)?)
+}
+
+fn create(ctx: &Ctx) -> Result<Reply> {
+    let (input, by) = (ctx.input()?, ctx.allowed(Edit, Services)?);
+    let s = ctx.app.db.write(|tx| {
+        let id = super::create(ctx.app, tx, input, by)?;
+        queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))
+    })?;
+    let address = format!("/api/services/{}", s.fields.name);
+    Ok(reply(ctx, s)?.with_status(201).header("Location", address))
+}
+
+fn change(ctx: &Ctx) -> Result<Reply> {
+    let (input, by, id) = (ctx.input()?, ctx.allowed(Edit, Services)?, service(ctx)?.id);
+    let s = ctx.app.db.write(|tx| {
+        super::update(ctx.app, tx, id, input, by)?;
+        queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))
+    })?;
+    reply(ctx, s)
+}
+
+fn remove(ctx: &Ctx) -> Result<Reply> {
+    let (id, by) = (service(ctx)?.id, ctx.allowed(Edit, Services)?);
+    ctx.app.db.write(|tx| super::delete(ctx.app, tx, id, by))?;
+    Ok(Reply::status(204))
+}
+
+fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
+    ctx.input()?.finish(&[])?;
+    Reply::accepted(start(ctx, kind, &service(ctx)?)?)
+}
+
+/// Enqueues an act on a service.
+pub fn start(ctx: &Ctx, kind: &'static str, s: &Service) -> Result<Id<Task>> {
+    let by = ctx.allowed(Deploy, Services)?;
+    ctx.app
+        .db
+        .write(|tx| acts::enqueue(ctx.app, tx, kind, s, &Act::default(), by))
+}
+
+fn check(ctx: &Ctx) -> Result<Reply> {
+    ctx.input()?.finish(&[])?;
+    let s = service(ctx)?;
+    looked(ctx, &s)?;
+    reply(ctx, service(ctx)?)
+}
+
+/// Looks at a service now.
+pub fn looked(ctx: &Ctx, s: &Service) -> Result<()> {
+    let s = s.clone();
+    ctx.outbound(move |app| super::watch::check_now(app, &s, &Cancel::new()).map(drop))
+}
+
+/// A service's series of a period.
+pub fn chart(ctx: &Ctx, id: i64) -> Result<(&'static str, Window, Vec<Series>)> {
+    let asked = match ctx.param("period") {
+        "" => "1h",
+        text => text,
+    };
+    let found = PERIODS.iter().find(|(name, _)| *name == asked);
+    let (period, length) =
+        found.ok_or_else(|| bad("period", "period is one of: 1h, 6h, 24h, 7d, 30d, 90d, 1y.".into()))?;
+    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
+    let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+    let keep = ctx.app.db.read(metrics::keep)?;
+    let window = Window::new(from, now, now, &keep);
+    let series = Store::new(ctx.app.metrics.clone()).history((SERVICES.name, id), &window)?;
+    Ok((period, window, series))
+}
+
+fn stats(ctx: &Ctx) -> Result<Reply> {
+    let s = service(ctx)?;
+    let (period, window, series) = chart(ctx, s.id.get())?;
+    Reply::json(&Stats {
+        period,
+        step_s: window.step_s,
+        interval_s: s.fields.interval_s,
+        from: rfc3339(i64::from(window.from_s()) * SECOND),
+        to: rfc3339(i64::from(window.to_s()) * SECOND),
+        series,
+    })
+}
+
+/// A call of a heartbeat: whoever knows the token may call. It says nothing but that it was heard.
+fn heartbeat(ctx: &Ctx) -> Result<Reply> {
+    let token = Secret::new(ctx.param("token").to_string());
+    let hash = text::sha256(token.reveal_for("its hash"));
+    let what = match ctx.param("what") {
+        "" | "end" => "end",
+        "start" => "start",
+        _ => return Err(bad("what", "what is one of: start, end.".into())),
+    };
+    let exit_code = match ctx.param("exit") {
+        "" => None,
+        text => Some(
+            text.parse::<i64>()
+                .ok()
+                .filter(|code| (0..=255).contains(code))
+                .ok_or_else(|| bad("exit", "exit is a number from 0 to 255.".into()))?,
+        ),
+    };
+    let output = String::from_utf8_lossy(&ctx.request.body).into_owned();
+    let now = clock::now();
+    ctx.app.db.write(|tx| {
+        let s = queries::by_token(tx, &hash)?
+            .filter(|s| s.fields.enabled)
+            .ok_or_else(|| Error::not_found("heartbeat"))?;
+        let mut t = s.now.clone();
+        let begun = t.call.as_ref().filter(|call| call.what == "start").and(t.called_at);
+        if what == "end" {
+            t.called_at = Some(now);
+        }
+        t.call = Some(queries::Call {
+            what: what.into(),
+            exit_code,
+            output,
+            took_s: begun.filter(|_| what == "end").map(|at| (now - at) as f64 / 1_000.0),
+        });
+        queries::put_state(tx, s.id, &t)
+    })?;
+    Ok(Reply::status(204))
+}

@@ -1,0 +1,199 @@
+//! `svc`: what the API tells of services, for the command line, and their start and stop.
+
+use crate::base::error::{Error, Result};
+use crate::base::text::percent_encode;
+use crate::cli::{Command, Flag, Invocation, NAME, client, print, usage};
+use crate::net::http::Method;
+use serde_json::Value;
+
+/// Exit code where something is degraded.
+const DEGRADED: u8 = 3;
+/// Exit code where something is unhealthy.
+const UNHEALTHY: u8 = 4;
+
+/// Commands of this feature.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "svc-status",
+        help: "List the services, or show one: code 3 where one is degraded, 4 where one is unhealthy.",
+        flags: &[NAME, client::URL, client::TOKEN_FILE],
+        run: status,
+    },
+    Command {
+        name: "svc-health",
+        help: "Look at one service now.",
+        flags: &[NAME, client::URL, client::TOKEN_FILE],
+        run: |asked| {
+            let name = name(asked)?;
+            let answer = asked.ask(Method::Post, &format!("/api/services/{name}/check"), b"{}")?;
+            shown(
+                asked,
+                &[serde_json::from_str(&answer).map_err(Error::internal)?],
+                &answer,
+            )
+        },
+    },
+    Command {
+        name: "svc-metrics",
+        help: "Print the figures of the services, or of one.",
+        flags: &[NAME, client::URL, client::TOKEN_FILE],
+        run: |asked| {
+            let (all, answer) = fetched(asked)?;
+            if asked.json() {
+                print(&answer);
+                return Ok(0);
+            }
+            for s in &all {
+                let name = s["name"].as_str().unwrap_or_default();
+                let plain = [
+                    "cpu_percent",
+                    "memory_mb",
+                    "memory_percent",
+                    "uptime_seconds",
+                    "latency_ms",
+                    "restart_count",
+                ];
+                let own = s["custom_metrics"].as_object().into_iter().flatten();
+                let lines = plain
+                    .iter()
+                    .map(|key| (key.to_string(), &s[*key]))
+                    .chain(own.map(|(key, value)| (key.clone(), value)));
+                lines
+                    .filter(|(_, value)| value.is_number())
+                    .for_each(|(key, value)| print(&format!("{name} {key} {value}")));
+            }
+            Ok(0)
+        },
+    },
+    Command {
+        name: "svc-start",
+        help: "Start a service, and wait for it.",
+        flags: &[NAME, WAIT, client::URL, client::TOKEN_FILE],
+        run: |asked| act(asked, "start"),
+    },
+    Command {
+        name: "svc-stop",
+        help: "Stop a service, and wait for it. It stays stopped until a person starts it.",
+        flags: &[NAME, WAIT, client::URL, client::TOKEN_FILE],
+        run: |asked| act(asked, "stop"),
+    },
+    Command {
+        name: "svc-restart",
+        help: "Restart a service, and wait for it.",
+        flags: &[NAME, WAIT, client::URL, client::TOKEN_FILE],
+        run: |asked| act(asked, "restart"),
+    },
+];
+
+const WAIT: Flag = Flag {
+    name: "no-wait",
+    value: "",
+    help: "Say the task's number and do not wait for its end.",
+};
+
+fn name(asked: &Invocation) -> Result<String> {
+    match asked.flag(NAME.name) {
+        Some(name) => Ok(percent_encode(name)),
+        None => Err(usage("Say which service: lamplighter svc-… NAME.")),
+    }
+}
+
+/// The services that are asked for, and the API's answer.
+fn fetched(asked: &Invocation) -> Result<(Vec<Value>, String)> {
+    let path = match asked.flag(NAME.name) {
+        Some(name) => format!("/api/services/{}", percent_encode(name)),
+        None => "/api/services?limit=500".to_string(),
+    };
+    let answer = asked.ask(Method::Get, &path, b"")?;
+    let value: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    let all = match value["services"].as_array() {
+        Some(all) => all.clone(),
+        None => vec![value],
+    };
+    Ok((all, answer))
+}
+
+fn status(asked: &Invocation) -> Result<u8> {
+    let (all, answer) = fetched(asked)?;
+    shown(asked, &all, &answer)
+}
+
+/// Prints a table, in colours on a terminal; the code says how the worst of them is.
+fn shown(asked: &Invocation, all: &[Value], answer: &str) -> Result<u8> {
+    let has = |health: &str| all.iter().any(|s| s["health"] == health && s["enabled"] == true);
+    let code = if has("unhealthy") {
+        UNHEALTHY
+    } else if has("degraded") {
+        DEGRADED
+    } else {
+        0
+    };
+    if asked.json() {
+        print(answer);
+        return Ok(code);
+    }
+    if all.is_empty() {
+        print("No services.");
+    }
+    let coloured = std::io::IsTerminal::is_terminal(&std::io::stdout()) && std::env::var_os("NO_COLOR").is_none();
+    for s in all {
+        let word = |key: &str| s[key].as_str().unwrap_or_default().to_string();
+        let health = word("health");
+        let colour = match (coloured, health.as_str()) {
+            (false, _) => "",
+            (_, "healthy") => "\u{1b}[32m",
+            (_, "degraded") => "\u{1b}[33m",
+            (_, "unhealthy") => "\u{1b}[31m",
+            _ => "\u{1b}[2m",
+        };
+        let end = if colour.is_empty() { "" } else { "\u{1b}[0m" };
+        let place = match word("server").as_str() {
+            "" => "-".to_string(),
+            server => server.to_string(),
+        };
+        let figure = |key: &str, unit: &str| s[key].as_f64().map_or("-".into(), |n| format!("{n:.1}{unit}"));
+        print(
+            format!(
+                "{colour}{health:<10}{end} {:<24} {:<10} {place:<16} {:<9} {:>7} {:>9}  {}",
+                word("name"),
+                word("kind"),
+                word("state"),
+                figure("cpu_percent", "%"),
+                figure("memory_mb", "M"),
+                word("health_message")
+            )
+            .trim_end(),
+        );
+    }
+    Ok(code)
+}
+
+fn act(asked: &Invocation, what: &str) -> Result<u8> {
+    let name = name(asked)?;
+    let answer = asked.ask(Method::Post, &format!("/api/services/{name}/{what}"), b"{}")?;
+    let started: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    let task = started["task_id"].as_i64().unwrap_or_default();
+    if asked.flag("no-wait").is_some() {
+        print(&if asked.json() { answer } else { format!("task {task}") });
+        return Ok(0);
+    }
+    let task: Value = loop {
+        let logs = asked.ask(
+            Method::Get,
+            &format!("/api/tasks/{task}/logs?after=999999&wait=10"),
+            b"",
+        )?;
+        let logs: Value = serde_json::from_str(&logs).map_err(Error::internal)?;
+        if !logs["end"].is_null() {
+            let answer = asked.ask(Method::Get, &format!("/api/tasks/{task}"), b"")?;
+            break serde_json::from_str(&answer).map_err(Error::internal)?;
+        }
+    };
+    let is_done = task["status"] == "ok";
+    match (asked.json(), is_done) {
+        (true, _) => print(&task.to_string()),
+        (_, true) => print("Done."),
+        (_, false) => print(task["error"]["message"].as_str().unwrap_or("It failed.")),
+    }
+    Ok(if is_done { 0 } else { 1 })
+}

@@ -1,0 +1,136 @@
+//! What is done to services, as tasks: start, stop, restart by people, recovery by the watch. None is repeated when its
+//! worker is lost: it may have been done.
+
+use super::acts::{Act, RECOVER, RESTART, START, STOP};
+use super::kinds::{Check, Tmux};
+use super::observed::TARGET;
+use super::queries::{self, Service};
+use super::verdict::Health;
+use super::{look, state, watch};
+use crate::access::right::{self, may};
+use crate::base::clock;
+use crate::base::error::{Error, Kind as Fault, Result};
+use crate::base::id::Id;
+use crate::features::fleet::servers::ServerConnection;
+use crate::provision::{Recipe, acts};
+use crate::task::worker::Run;
+use crate::task::{ByClock, Class, Kind, Outcome, Tries};
+use std::time::Duration;
+
+const fn kind(name: &'static str, by_clock: bool, run: fn(&Run) -> Result<Outcome>) -> Kind {
+    Kind {
+        name,
+        idempotent: false,
+        class: Class::Standard,
+        deadline: Duration::from_secs(15 * 60),
+        tries: Tries::ONCE,
+        locks: Kind::TARGET_ONLY,
+        by_clock: if by_clock {
+            Some(ByClock {
+                target: TARGET.name,
+                right: may(right::Deploy, right::Services),
+            })
+        } else {
+            None
+        },
+        run,
+    }
+}
+
+/// All kinds.
+pub const TASKS: &[Kind] = &[
+    kind(START, true, |run| asked(run, acts::Act::Start, "running")),
+    kind(STOP, true, |run| asked(run, acts::Act::Stop, "stopped")),
+    kind(RESTART, true, |run| asked(run, acts::Act::Restart, "running")),
+    kind(RECOVER, false, recover),
+];
+
+fn service(run: &Run) -> Result<Service> {
+    let found = run.app.db.read(|conn| queries::get(conn, Id::new(run.target())))?;
+    found.ok_or_else(|| Error::not_found("service"))
+}
+
+/// What a person asked for. It counts before it is done: a watch that looks meanwhile must not undo it.
+fn asked(run: &Run, act: acts::Act, wanted: &'static str) -> Result<Outcome> {
+    let s = service(run)?;
+    run.app
+        .db
+        .write(|tx| state::asked(run.app, tx, &s, wanted, clock::now()))?;
+    let done = act_on(run, &s, act);
+    let seen = watch::check_now(run.app, &service(run)?, run.cancel)?;
+    say(run, &seen);
+    done
+}
+
+/// Only if it still does not work, and nobody has stopped it.
+fn recover(run: &Run) -> Result<Outcome> {
+    let s = service(run)?;
+    let input: Act = run.input()?;
+    run.log.say(&format!("Because: {}", input.because));
+    let seen = look::look(run.app, std::slice::from_ref(&s), run.cancel).remove(0);
+    say(run, &seen);
+    let nothing = Outcome {
+        changed: 0,
+        commit: None,
+    };
+    if !s.fields.enabled || s.now.wanted == "stopped" || s.fields.restart_policy == "never" {
+        run.log.say("It is to be left alone now.");
+        return Ok(nothing);
+    }
+    let runs = seen.process.as_ref().is_some_and(|p| p.runs());
+    match seen.health {
+        Health::Healthy | Health::Degraded => {
+            run.log.say("It works again: it is left alone.");
+            return Ok(nothing);
+        }
+        Health::Unknown => return Err(Error::new(Fault::Upstream, "service_unseen", seen.say)),
+        Health::Unhealthy => {}
+    }
+    let act = if runs { acts::Act::Restart } else { acts::Act::Start };
+    let done = act_on(run, &s, act);
+    let seen = watch::check_now(run.app, &service(run)?, run.cancel)?;
+    say(run, &seen);
+    done
+}
+
+fn say(run: &Run, seen: &super::verdict::Look) {
+    let process = seen.process.as_ref().map_or("", |p| p.state);
+    run.log.say(&format!("{} {process}. {}", seen.health.name(), seen.say));
+}
+
+fn act_on(run: &Run, s: &Service, act: acts::Act) -> Result<Outcome> {
+    let Some(server) = s.fields.server.filter(|_| s.fields.kind.acts) else {
+        let say = format!(
+            "{} is only looked at: there is nothing to start or stop.",
+            s.fields.name
+        );
+        return Err(Error::new(Fault::Conflict, "service_only_looked_at", say));
+    };
+    let connection = ServerConnection::open_verified(run.app, server, run.cancel, &mut |say| run.log.say(say))?;
+    connection.secrets().for_each(|secret| run.log.hide(secret));
+    let recipe = recipe(s, &connection, act)?;
+    let done = connection.run(run.app, &recipe, run.cancel, &mut run.on_progress(""))?;
+    Ok(Outcome {
+        changed: done.changed,
+        commit: None,
+    })
+}
+
+fn recipe(s: &Service, connection: &ServerConnection, act: acts::Act) -> Result<Recipe> {
+    let login = &connection.server.fields.username;
+    match s.fields.kind.check {
+        Check::Unit(of) => {
+            let unit = of(&s.fields.config);
+            acts::service(&unit.name, if unit.user { login } else { "" }, act)
+        }
+        Check::Tmux(of) => {
+            let Tmux { session, user, command } = of(&s.fields.config);
+            if command.is_empty() && act != acts::Act::Stop {
+                let say = format!("No command is stored for the session {session}: it can only be stopped.");
+                return Err(Error::new(Fault::Conflict, "service_no_command", say));
+            }
+            acts::tmux(&session, if user.is_empty() { login } else { &user }, &command, act)
+        }
+        _ => Err(Error::internal(format!("{} has no acts", s.fields.kind.name))),
+    }
+}

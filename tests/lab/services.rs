@@ -1,0 +1,240 @@
+//! Services on a real server: units that crash, are stopped by people, run and do not work; programs that look, ports. Needs
+//! the lab (`tests/lab`), host h17.
+
+use crate::common;
+
+use common::client::Client;
+use common::lab::{Hosts, add, on, script};
+use common::*;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// A bot that ends with code 3 while `/run/crash` is there, and says so; and one whose port can be dead.
+const BOTS: &str = r#"cat >/usr/local/bin/bot <<'SH'
+#!/bin/sh
+echo "bot begins"
+while [ ! -e /run/crash ]; do sleep 0.2; done
+echo "bot cannot go on" >&2
+exit 3
+SH
+cat >/usr/local/bin/app <<'PY'
+#!/usr/bin/python3
+import os, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class H(BaseHTTPRequestHandler):
+    def do_GET(self):
+        good = not os.path.exists('/run/app-red')
+        self.send_response(200 if good else 503); self.send_header('Content-Length', '0'); self.end_headers()
+    def log_message(self, *a): pass
+try: os.unlink('/run/app-red')
+except OSError: pass
+HTTPServer(('127.0.0.1', 8080), H).serve_forever()
+PY
+mkdir -p /usr/local/lib/lamplighter/checks
+printf '#!/bin/sh\ncat /run/check-out\nexit $(cat /run/check-rc)\n' >/usr/local/lib/lamplighter/checks/load
+chmod +x /usr/local/bin/bot /usr/local/bin/app /usr/local/lib/lamplighter/checks/load
+echo 0 >/run/check-rc; echo 'OK | load=0.5' >/run/check-out
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server tmux >/dev/null 2>&1
+for name in bot app; do printf '[Service]\nExecStart=/usr/local/bin/%s\n' $name >/etc/systemd/system/$name.service; done
+systemctl daemon-reload; systemctl start bot app"#;
+
+fn service(admin: &Client, name: &str) -> Value {
+    admin.get(&format!("/api/services/{name}")).is(200)
+}
+
+fn becomes(what: &str, admin: &Client, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + Duration::from_secs(90);
+    loop {
+        let seen = service(admin, name);
+        if is(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < until, "{what}: {seen}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn is_healthy(s: &Value) -> bool {
+    s["health"] == "healthy"
+}
+
+fn alerts(admin: &Client, state: &str) -> Vec<String> {
+    let all = admin.get(&format!("/api/alerts?state={state}")).is(200);
+    let all = all["items"].as_array().unwrap().iter();
+    all.map(|alert| {
+        format!(
+            "{} {}",
+            alert["kind"].as_str().unwrap(),
+            alert["target"]["name"].as_str().unwrap()
+        )
+    })
+    .collect()
+}
+
+#[test]
+#[ignore = "lab: needs h17"]
+fn what_stops_is_explained_started_again_given_up_and_left_where_a_person_stopped_it() {
+    let hosts = Hosts::fresh(&["h17"], Some("web"));
+    on("h17", BOTS);
+    let house = House::new();
+    let admin = house.admin();
+    let server = add(&admin, "h17", "h17");
+    let add = |body: Value| {
+        let mut body = body;
+        body["interval_s"] = json!(10);
+        if body["server_id"].is_null() {
+            body["server_id"] = json!(server);
+        }
+        admin.post("/api/services", &body).is(201)
+    };
+    add(json!({ "name": "bot", "kind": "unit", "unit": "bot", "restart_policy": "on-failure", "max_restarts": 2 }));
+    let probe = json!({ "kind": "http", "url": "http://127.0.0.1:8080/" });
+    add(json!({ "name": "app", "kind": "unit", "unit": "app", "restart_policy": "always", "probe": probe }));
+    add(json!({ "name": "web", "kind": "tcp", "host": "127.0.0.1", "port": 8080 }));
+    add(json!({ "name": "nobody", "kind": "tcp", "host": "127.0.0.1", "port": 9 }));
+    add(json!({ "name": "load", "kind": "exec", "argv": ["/usr/local/lib/lamplighter/checks/load"] }));
+    add(json!({ "name": "ssh", "kind": "unit", "unit": "ssh" }));
+    add(json!({ "name": "cache", "kind": "redis", "host": "127.0.0.1" }));
+    let chat =
+        json!({ "name": "chat", "kind": "tmux", "session": "chat", "user": "deploy", "command": "/usr/local/bin/bot" });
+    add(chat);
+    for name in ["bot", "app", "web", "load", "ssh", "cache"] {
+        becomes("all is well", &admin, name, is_healthy);
+    }
+    let bot = service(&admin, "bot");
+    assert_eq!(
+        bot["pid"].to_string(),
+        on("h17", "systemctl show -p MainPID --value bot")
+    );
+    assert!(bot["memory_mb"].as_f64().unwrap() > 0.0, "{bot}");
+    assert_eq!(service(&admin, "load")["custom_metrics"]["load"], 0.5);
+    let nobody = becomes("nothing listens", &admin, "nobody", |s| s["health"] == "unhealthy");
+    assert_eq!(nobody["health_message"], "Nothing listens at that port.");
+
+    // Redis: its figures, its refusal, its password, its end.
+    assert!(
+        service(&admin, "cache")["custom_metrics"]["memory_bytes"]
+            .as_f64()
+            .unwrap()
+            > 0.0
+    );
+    on("h17", "redis-cli config set requirepass Geheim-7 >/dev/null");
+    let refused = becomes("it wants a password", &admin, "cache", |s| s["health"] == "unhealthy");
+    assert_eq!(refused["health_code"], "redis_password");
+    let password = house.canary("Geheim-7");
+    admin
+        .patch("/api/services/cache", &json!({ "password": password }))
+        .is(200);
+    becomes("it has one", &admin, "cache", is_healthy);
+    on("h17", "systemctl stop redis-server");
+    let gone = becomes("it is gone", &admin, "cache", |s| s["health"] == "unhealthy");
+    assert_eq!(gone["health_code"], "refused", "{gone}");
+
+    // A session of tmux of another user: started, seen, stopped.
+    let seen = becomes("no session", &admin, "chat", |s| s["health"] == "unhealthy");
+    assert_eq!(seen["health_code"], "session_gone");
+    let act = |name: &str, what: &str| {
+        let started = admin.post(&format!("/api/services/{name}/{what}"), &json!({})).is(202);
+        let ended = house.wait_for(started["task_id"].as_i64().unwrap());
+        assert_eq!(ended["status"], "ok", "{what} {name}: {ended}");
+    };
+    act("chat", "start");
+    let chat = becomes("it runs", &admin, "chat", is_healthy);
+    let pane = on("h17", "runuser -u deploy -- tmux list-panes -t =chat -F '#{pane_pid}'");
+    assert_eq!(chat["pid"].to_string(), pane);
+    act("chat", "stop");
+    assert_eq!(
+        on(
+            "h17",
+            "runuser -u deploy -- tmux has-session -t =chat 2>/dev/null || echo none"
+        ),
+        "none"
+    );
+    assert_eq!(service(&admin, "chat")["wanted"], "stopped");
+
+    // It crashes once: told, explained, started again.
+    on("h17", "touch /run/crash; sleep 1; rm /run/crash");
+    let again = becomes("it was started again", &admin, "bot", |s| {
+        s["restart_count"] == 1 && is_healthy(s)
+    });
+    assert_eq!(
+        (&again["stopped"]["exit_code"], &again["stopped"]["asked"]),
+        (&json!(3), &json!(false))
+    );
+    let lines = again["stopped"]["lines"].to_string();
+    assert!(lines.contains("bot cannot go on"), "{lines}");
+    eventually("its alert is over", || {
+        alerts(&admin, "resolved")
+            .contains(&"service.down bot".into())
+            .then_some(())
+    });
+
+    // It crashes whenever it is started: given up, once.
+    on("h17", "touch /run/crash");
+    becomes("it is given up", &admin, "bot", |s| {
+        s["troubles"].to_string().contains("gave_up")
+    });
+    eventually("a critical alert", || {
+        alerts(&admin, "firing")
+            .contains(&"service.gave_up bot".into())
+            .then_some(())
+    });
+    let starts = on("h17", "journalctl -u bot -o cat | grep -c 'bot begins'");
+    std::thread::sleep(Duration::from_secs(15));
+    assert_eq!(
+        on("h17", "journalctl -u bot -o cat | grep -c 'bot begins'"),
+        starts,
+        "nobody starts it any more"
+    );
+    // A person does.
+    on("h17", "rm /run/crash");
+    act("bot", "start");
+    becomes("it is well at once", &admin, "bot", is_healthy);
+    eventually("no alert of it stays", || {
+        (!alerts(&admin, "firing").iter().any(|alert| alert.ends_with(" bot"))).then_some(())
+    });
+
+    // Somebody stops it on the server: that is respected, and no alert.
+    on("h17", "systemctl stop bot");
+    let left = becomes("it is left", &admin, "bot", |s| s["wanted"] == "stopped");
+    assert_eq!(
+        (&left["health"], &left["stopped"]["asked"]),
+        (&json!("unknown"), &json!(true))
+    );
+    std::thread::sleep(Duration::from_secs(12));
+    assert_eq!(on("h17", "systemctl is-active bot || true"), "inactive");
+    assert!(!alerts(&admin, "firing").iter().any(|alert| alert.ends_with(" bot")));
+
+    // It runs and does not work: restarted, and the same process no more.
+    let before = on("h17", "systemctl show -p InvocationID --value app");
+    on("h17", "touch /run/app-red");
+    becomes("it is restarted", &admin, "app", |s| {
+        s["restart_count"] == 1 && is_healthy(s)
+    });
+    assert_ne!(on("h17", "systemctl show -p InvocationID --value app"), before);
+
+    // A program's words.
+    on(
+        "h17",
+        "echo 2 >/run/check-rc; echo 'CRITICAL - too much' >/run/check-out",
+    );
+    let load = becomes("the program says so", &admin, "load", |s| s["health"] == "unhealthy");
+    assert_eq!(load["health_message"], "CRITICAL - too much");
+
+    // The link is cut: nothing is known, and nothing is told.
+    let firing = alerts(&admin, "firing");
+    script("fault", &["h17", "drop"]);
+    for name in ["app", "web", "ssh"] {
+        becomes("it is unknown", &admin, name, |s| s["health"] == "unknown");
+    }
+    let now = alerts(&admin, "firing");
+    assert!(
+        now.iter()
+            .filter(|alert| alert.starts_with("service."))
+            .all(|alert| firing.contains(alert)),
+        "{now:?}"
+    );
+    script("fault", &["h17", "heal"]);
+    becomes("it is seen again", &admin, "ssh", is_healthy);
+    drop(hosts);
+}
