@@ -97,7 +97,7 @@ function drawChart(figure, answer, grid) {
   const starts = names.flatMap(key => byKey.get(key)?.points.slice(0, 1).map(point => point[0]) ?? []);
   const first = Math.min(...starts), late = Number.isFinite(first) && first > grid.from + grid.dt * 2;
   const of = figure.dataset.unit;
-  const scale = { t0: grid.from, dt: grid.dt, unit: of, max: of === '%' ? 100 : 0 };
+  const scale = { t0: grid.from, dt: grid.dt, unit: of, max: of === '%' && figure.dataset.open == null ? 100 : 0 };
   charts.get(figure.id).set({ ...scale, series, marks, since: late ? first : 0 });
 }
 
