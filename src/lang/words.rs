@@ -48,6 +48,50 @@ pub fn filled(text: &str, values: &[(&str, &str)]) -> String {
     fill(text, value, |out, plain| out.push_str(plain))
 }
 
+/// A text in English, filled with these values: what is stored, and told in other languages by [`retold`].
+pub fn english(id: &str, values: &[(&str, &str)]) -> String {
+    filled(word(Lang::En, id, None).unwrap_or(id), values)
+}
+
+/// What was said in English and stored so, in another language: the text of `told.…` or `err.…` that it was filled from,
+/// with the same values, which are told again if they can be. `None`: it is no such text.
+pub fn retold(lang: Lang, said: &str) -> Option<String> {
+    let tellable = |id: &str| id.starts_with("told.") || id.starts_with("err.");
+    let fits = |[en, _]: &[&'static str; 2]| values_of(en, said);
+    let all = table().iter().filter(|(id, _)| tellable(id));
+    let found = all.filter_map(|(_, texts)| Some((texts, fits(texts)?)));
+    let value_bytes = |values: &[(&str, &str)]| values.iter().map(|(_, value)| value.len()).sum::<usize>();
+    let (texts, values) = found.min_by_key(|(_, values)| value_bytes(values))?;
+    let again: Vec<_> = values
+        .into_iter()
+        .map(|(name, value)| (name, retold(lang, value).unwrap_or_else(|| value.into())))
+        .collect();
+    let again: Vec<(&str, &str)> = again.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Some(filled(texts[lang as usize], &again))
+}
+
+/// The values that a text was filled with to say this; `None`: it was not.
+fn values_of<'t>(text: &'static str, said: &'t str) -> Option<Vec<(&'static str, &'t str)>> {
+    let mut parts = text.split('{');
+    let mut rest = said.strip_prefix(parts.next()?)?;
+    let mut values: Vec<(&str, &str)> = Vec::new();
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        let (name, plain) = part.split_once('}')?;
+        let (value, after) = match parts.peek() {
+            None => (rest.strip_suffix(plain)?, ""),
+            Some(_) => rest.split_once(plain)?,
+        };
+        let is_other = |(known, of): &(&str, &str)| *known == name && *of != value;
+        if value.is_empty() || values.iter().any(is_other) {
+            return None;
+        }
+        values.push((name, value));
+        rest = after;
+    }
+    rest.is_empty().then_some(values)
+}
+
 /// By id, the text in each language, all forms of it: a thousand words are not worth as many allocations.
 type Table = HashMap<&'static str, [&'static str; Lang::ALL.len()]>;
 
@@ -152,6 +196,39 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_was_said_in_english_is_told_again_with_its_values() {
+        let (en, ru) = ("{a} may not use {b}; usermod {a}.", "{a} нельзя {b}");
+        assert_eq!(
+            values_of(en, "ops may not use /run/x; usermod ops."),
+            Some(vec![("a", "ops"), ("b", "/run/x"), ("a", "ops")])
+        );
+        for other in [
+            "ops may not use /run/x; usermod eve.",
+            "ops may not use /run/x",
+            " may not use x; usermod .",
+            ru,
+        ] {
+            assert_eq!(values_of(en, other), None, "{other}");
+        }
+        let what = english("err.engine_port", &[]);
+        let said = english(
+            "told.engine_said",
+            &[("what", &what), ("words", "bind: address {already} in use")],
+        );
+        let again = retold(Lang::Ru, &said).unwrap();
+        assert!(
+            again.starts_with(word(Lang::Ru, "err.engine_port", None).unwrap()),
+            "{again}"
+        );
+        assert!(
+            again.contains("bind: address {already} in use") && !again.contains("said"),
+            "{again}"
+        );
+        assert_eq!(retold(Lang::En, &said), Some(said));
+        assert_eq!(retold(Lang::Ru, "Something else."), None);
     }
 
     #[test]

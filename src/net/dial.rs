@@ -8,6 +8,7 @@ use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::sys;
+use crate::lang::words;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
@@ -69,25 +70,18 @@ pub fn dial_unix(call: &Call, path: &Path) -> Result<Wire> {
             Ok(stream) => break stream,
             Err(e) => e,
         };
-        let whom = format!("the socket {}", path.display());
+        let at = path.display().to_string();
+        let told = |id: &str| words::english(id, &[("socket", &at)]);
         let (kind, code, say) = match e.kind() {
             ErrorKind::WouldBlock if clock::mono() < until => {
                 thread::sleep(QUEUE_PAUSE);
                 continue;
             }
-            ErrorKind::WouldBlock => (
-                Kind::Timeout,
-                "connect_timeout",
-                format!("The listener at {whom} accepts no connection."),
-            ),
+            ErrorKind::WouldBlock => (Kind::Timeout, "connect_timeout", told("told.socket_full")),
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                (Kind::Upstream, "refused", format!("Nothing listens at {whom}."))
+                (Kind::Upstream, "refused", told("told.socket_silent"))
             }
-            _ => (
-                Kind::Upstream,
-                "local_network",
-                format!("Lamplighter may not or cannot connect to {whom}."),
-            ),
+            _ => (Kind::Upstream, "local_network", told("told.socket_closed")),
         };
         return Err(Error::new(kind, code, say).log(e));
     };
@@ -135,11 +129,11 @@ fn addresses(host: &Host, until: Instant) -> Result<Vec<IpAddr>> {
     match names::resolve(host.as_str(), until) {
         Answer::Known(ips) => Ok(ips),
         Answer::Unknown(why) => {
-            let say = format!("The name {host} does not exist or cannot be looked up from here.");
+            let say = words::english("told.name_unknown", &[("host", host.as_str())]);
             Err(Error::new(Kind::Upstream, "name_unknown", say).log(why))
         }
         Answer::Slow => {
-            let say = format!("The name server did not answer for {host} in time.");
+            let say = words::english("told.name_slow", &[("host", host.as_str())]);
             Err(Error::new(Kind::Timeout, "name_slow", say))
         }
     }
@@ -218,42 +212,45 @@ fn named(host: &Host, ip: IpAddr) -> String {
 }
 
 fn explain_connect(call: &Call, ip: IpAddr, e: &io::Error) -> Error {
-    let (whom, port) = (named(call.host, ip), call.port);
+    let (whom, port) = (named(call.host, ip), call.port.to_string());
     let (kind, code, say) = match e.kind() {
         ErrorKind::ConnectionRefused => (
             Kind::Upstream,
             "refused",
-            format!("{whom} refuses connections on port {port}: nothing listens there, or a firewall says no."),
+            words::english("told.refused", &[("whom", &whom), ("port", &port)]),
         ),
         ErrorKind::TimedOut | ErrorKind::WouldBlock => (
             Kind::Timeout,
             "connect_timeout",
-            format!("{whom} does not answer on port {port}: the machine is off, or a firewall drops the packets."),
+            words::english("told.connect_timeout", &[("whom", &whom), ("port", &port)]),
         ),
         ErrorKind::HostUnreachable => (
             Kind::Upstream,
             "no_route",
-            format!("There is no way to {whom} from here: no route, or the machine is off."),
+            words::english("told.no_route", &[("whom", &whom)]),
         ),
         // Reported by our kernel: no packet was sent.
         ErrorKind::NetworkUnreachable => (
             Kind::Upstream,
             "no_network",
-            format!("Lamplighter's own machine has no route to {whom}."),
+            words::english("told.no_network", &[("whom", &whom)]),
         ),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => return reset(call),
         // A local problem: no free port, too many open files, a local firewall.
         _ => (
             Kind::Busy,
             "local_network",
-            format!("Lamplighter's own machine could not open a connection to {whom}."),
+            words::english("told.local_network", &[("whom", &whom)]),
         ),
     };
     Error::new(kind, code, say).log(e)
 }
 
 fn reset(call: &Call) -> Error {
-    let say = format!("{}:{} broke the connection.", call.host.in_url(), call.port);
+    let say = words::english(
+        "told.reset",
+        &[("whom", &format!("{}:{}", call.host.in_url(), call.port))],
+    );
     Error::new(Kind::Upstream, "reset", say)
 }
 
@@ -266,7 +263,7 @@ pub(super) fn explain(call: &Call, e: &io::Error) -> Error {
     }
     match e.kind() {
         ErrorKind::TimedOut => {
-            let say = format!("{whom} took the connection but did not answer completely in time.");
+            let say = words::english("told.read_timeout", &[("whom", &whom)]);
             Error::new(Kind::Timeout, "read_timeout", say)
         }
         _ => reset(call).log(e),

@@ -1,6 +1,7 @@
 //! How a server's container engine is reached: by its socket when the login user may open it, else through root.
 
 use crate::base::error::{Error, Kind, Result};
+use crate::lang::words;
 use std::collections::BTreeMap;
 
 /// Lets a user use a socket that only root may open, as long as it runs. Variables: `SOCKET`, `OWNER`.
@@ -27,53 +28,41 @@ pub fn way(facts: &BTreeMap<String, String>, user: &str) -> Result<Way> {
     }
     // Podman's folder is closed to everybody else, whether its socket is on or not.
     if let Some(socket) = fact("docker_socket") {
-        let say = format!(
-            "Docker runs there, but {user} may not use its socket. On the server: usermod -aG docker {user} (who may use it is as good as root; new logins know it, after two minutes at most)."
-        );
+        let say = words::english("told.engine_denied_docker", &[("user", user)]);
         return Ok(Way::Root(socket.into(), refused("engine_denied", say)));
     }
     if let (Some(socket), Some(_)) = (fact("podman_socket"), fact("podman")) {
-        let say = format!(
-            "Podman is there, but {user} may not use root's socket. On the server: usermod -aG sudo {user}; or sign in as the user whose containers these are."
-        );
+        let say = words::english("told.engine_denied_podman", &[("user", user)]);
         return Ok(Way::Root(socket.into(), refused("engine_denied", say)));
     }
     if fact("podman").is_some() {
         return Err(podman_off());
     }
     if fact("docker").is_some() {
-        let say = "Docker is installed there, but does not run. On the server: systemctl enable --now docker.";
-        return Err(refused("engine_off", say.into()));
+        return Err(refused("engine_off", words::english("told.engine_off_docker", &[])));
     }
-    Err(refused(
-        "engine_absent",
-        "Neither Docker nor Podman is on this server.".into(),
-    ))
+    Err(refused("engine_absent", words::english("told.engine_absent", &[])))
 }
 
 fn podman_off() -> Error {
-    let say = "Podman is installed there, but its socket is off. On the server, for root's containers: systemctl enable --now podman.socket; for a user's: systemctl --user enable --now podman.socket and loginctl enable-linger.";
-    Error::new(Kind::Conflict, "engine_off", say)
+    Error::new(
+        Kind::Conflict,
+        "engine_off",
+        words::english("told.engine_off_podman", &[]),
+    )
 }
 
 /// What the end of [`RELAY`] with this code means for an engine's socket.
 pub fn relay_ended(rc: i32, socket: &str, user: &str) -> Error {
+    let values = [("user", user), ("socket", socket)];
     let (code, say) = match rc {
         3 if socket.contains("podman") => return podman_off(),
         3 => (
             "engine_off",
-            format!("Nothing listens at {socket} there. On the server: systemctl enable --now docker."),
+            words::english("told.engine_off_socket", &[("socket", socket)]),
         ),
-        4 => (
-            "engine_denied",
-            format!(
-                "{user} may not use {socket}, and for a way through sudo that server lacks a program. On the server: apt-get install socat."
-            ),
-        ),
-        _ => (
-            "engine_denied",
-            format!("{user} may not use {socket}, and the way through sudo did not begin or has ended."),
-        ),
+        4 => ("engine_denied", words::english("told.engine_denied_socat", &values)),
+        _ => ("engine_denied", words::english("told.engine_denied_sudo", &values)),
     };
     Error::new(Kind::Conflict, code, say).log(format_args!("code {rc}"))
 }

@@ -3,6 +3,7 @@ import { $, $$, el, put, svg } from './dom.js';
 import { t } from './words.js';
 import { api, rethrow } from './api.js';
 import { charts } from './chart.js';
+import { unit } from './format.js';
 
 const KEYS_MAX = 3; // so many lines are told apart
 const DASHES = [null, '5 3', '2 3'];
@@ -97,7 +98,10 @@ function drawChart(figure, answer, grid) {
   const starts = names.flatMap(key => byKey.get(key)?.points.slice(0, 1).map(point => point[0]) ?? []);
   const first = Math.min(...starts), late = Number.isFinite(first) && first > grid.from + grid.dt * 2;
   const of = figure.dataset.unit;
-  const scale = { t0: grid.from, dt: grid.dt, unit: of, max: of === '%' ? 100 : 0 };
+  if (figure.dataset.now != null) {
+    put($('.now', figure), unit(series[0]?.v.slice(-grid.reach - 1).findLast(Number.isFinite), of));
+  }
+  const scale = { t0: grid.from, dt: grid.dt, unit: of, max: of === '%' && figure.dataset.open == null ? 100 : 0 };
   charts.get(figure.id).set({ ...scale, series, marks, since: late ? first : 0 });
 }
 

@@ -288,6 +288,9 @@ class Browser:
                   deviceScaleFactor=view.get("scale", 1), mobile=self.touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=self.touch)
 
+    def slow(self, times):
+        self.call("Emulation.setCPUThrottlingRate", rate=times)
+
     def media(self, features):
         self.call("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
 
@@ -416,7 +419,7 @@ class Browser:
         self.problems, self.dialogs, self.shifts = [], [], {}
 
 
-STEPS = ("goto reload cookie headers insecure offline javascript view media eval wait wait_gone wait_text wait_js pause click "
+STEPS = ("goto reload cookie headers insecure offline slow javascript view media eval wait wait_gone wait_text wait_js pause click "
          "type press screenshot a11y layout_shift clean forget").split()
 
 HIT = """selector => {

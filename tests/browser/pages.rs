@@ -301,20 +301,25 @@ fn a_container_is_read_live_and_its_alert_has_its_last_words() {
         let all = admin.get("/api/alerts?state=firing").is(200);
         all["items"].to_string().contains("it falls").then_some(())
     });
-    // A wall of 500 more.
+    // A wall of 500 more, whose later rows have longer texts: none of them moves what is above it.
     let db = house.database("lamplighter.db");
     db.execute_batch(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 499)
          INSERT INTO containers (name, life, image, project, state, since, created_at, seen_at)
-         SELECT 'shop-' || i || '-worker-1', '', 'registry.example/shop/worker:2026-11', 'shop-' || (i / 10), 'gone', 1, 1, 1 FROM n",
+         SELECT 'shop-' || i || substr('-worker-of-the-northern-orders', 1, i / 10) || '-1', '',
+           substr('registry.example/shop/worker-of-the-northern-orders:2026-11', 1, 10 + i / 10), 'shop-' || (i / 10), 'gone', 1, 1, 1 FROM n",
     )
     .unwrap();
     for view in ["desktop", "phone"] {
         let fits = r#"{"wait_js": "document.documentElement.scrollWidth <= innerWidth"}"#;
+        let image = "document.querySelector('tr[data-id] td:nth-child(3)').getBoundingClientRect().x";
         drive(&format!(
-            r##"[{{"view": "{view}"}}, {}, {{"goto": "{page}"}}, {{"wait": ".said"}}, {{"wait_text": "exited, code 3"}},
+            r##"[{{"view": "{view}"}}, {}, {{"slow": 4}}, {{"goto": "{page}"}}, {{"wait": ".said"}}, {{"wait_text": "exited, code 3"}},
             {{"wait_text": "ERROR it falls"}}, {{"a11y": true}}, {fits}, {{"goto": "http://{at}/containers?state=gone"}},
             {{"wait_js": "document.querySelectorAll('tr[data-id]').length === 499"}}, {fits},
+            {{"layout_shift": 0.01}},
+            {{"eval": "document.body.style.minHeight = '9999px', window.before = {image}, document.querySelectorAll('tr[data-id] ~ tr, tbody ~ tbody').forEach(e => e.remove())"}},
+            {{"wait_js": "document.querySelectorAll('tr[data-id]').length === 1 && {image} === window.before"}},
             {{"goto": "http://{at}/log-search?q=falls"}}, {{"wait_text": "ERROR it falls"}}, {{"click": "#found a.of"}},
             {{"wait": "body[data-live=container]"}}, {{"wait_text": "ERROR it falls"}}, {{"clean": true}}]"##,
             sign_in(&house),

@@ -12,7 +12,8 @@ pub fn script(name: &str, args: &[&str]) -> String {
     ran(Command::new(place(name)).args(args))
 }
 
-fn place(name: &str) -> PathBuf {
+/// Where a script of the lab is.
+pub fn place(name: &str) -> PathBuf {
     let lab = std::env::var_os("LAMPLIGHTER_LAB").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab"),
         PathBuf::from,

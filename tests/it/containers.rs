@@ -130,6 +130,18 @@ fn a_log_outlives_its_container_and_goes_on_in_its_next_life() {
         text.contains(" ! ERROR it cannot go on\n") && text.ends_with("second life, red\n"),
         "{text}"
     );
+    // Lists that are narrowed to nothing say so, and lead back to the whole.
+    let browser = &mut story.house.browser_of_admin();
+    for (narrowed, all) in [
+        ("/containers?q=nowhere", "href=\"/containers\">Show all"),
+        ("/containers?state=gone", "href=\"/containers\">Show all"),
+        ("/containers/1?q=nowhere", "href=\"/containers/1#lines\">Show all"),
+        ("/tasks?status=failed", "href=\"/tasks\">Show all"),
+        ("/notifications/log?status=dead", "href=\"/notifications/log\">Show all"),
+    ] {
+        let page = browser.get(narrowed);
+        assert!(page.has("Nothing fits") && page.has(all), "{narrowed}");
+    }
     let page = admin.get("/containers/1?q=first").text();
     assert!(page.contains("first life") && !page.contains("second life"), "{page}");
 }
@@ -228,7 +240,7 @@ fn an_end_is_an_alert_with_its_last_words_unless_a_person_asked_for_it() {
     engine.with("web", |web| web.state = "paused");
     let refused = admin.post("/api/containers/local/web/stop", &json!({})).is(202);
     let refused = story.house.wait_for(refused["task_id"].as_i64().unwrap());
-    assert_eq!(refused["error"]["code"], "engine_conflict", "{refused}");
+    assert_eq!(refused["error"]["code"], "engine_paused", "{refused}");
     assert!(story.open_alert("container.died").is_none(), "the other was asked for");
 
     let asked = engine.state().asked.clone();

@@ -593,6 +593,29 @@ fn what_a_person_is_refused_has_words_and_advice() {
 }
 
 #[test]
+fn what_an_alert_is_called_knows_the_name_of_what_it_is_about_and_nothing_else() {
+    let kinds = lamplighter::daemon::FEATURES.iter().flat_map(|feature| feature.kinds);
+    let told: BTreeSet<String> = kinds
+        .flat_map(|kind| ["alert", "event", "over"].map(|when| format!("{when}.{}", kind.name)))
+        .collect();
+    let mut wrong = Vec::new();
+    for (_, text) in files("src", "words.txt") {
+        for entry in text.split("\n\n") {
+            let mut lines = entry.trim().lines();
+            let Some(id) = lines.next().filter(|id| told.contains(*id)) else {
+                continue;
+            };
+            let rest = lines.map(|line| line.replace("{name}", ""));
+            wrong.extend(
+                rest.filter(|line| line.contains('{'))
+                    .map(|line| format!("{id} {line}")),
+            );
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
 fn the_words_of_every_feature_are_declared_by_it() {
     let mut there: Vec<String> = files("src", "words.txt").into_iter().map(|(_, text)| text).collect();
     let features = lamplighter::daemon::FEATURES.iter().map(|feature| feature.words);

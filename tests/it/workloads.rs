@@ -115,8 +115,21 @@ fn a_word_that_a_log_says_too_often_is_an_alert_where_the_rule_holds() {
         let alert = story.alert("metric.container_log")?;
         alert.to_string().contains("silenced").then_some(())
     });
+    // The rule is changed, and counts what it asks for now.
+    let other = json!({ "words": "quarrel", "threshold": 1, "containers": "db" });
+    admin.patch(&rule, &other).is(200);
+    eventually("it holds there no more", || {
+        story.alert("metric.container_log").is_none().then_some(())
+    });
+    let alert = eventually("the other's alert", || {
+        for name in ["web", "db"] {
+            engine.say(name, false, "a quarrel");
+        }
+        story.alert("metric.container_log")
+    });
+    assert_eq!(alert["target"]["name"], "local/db", "{alert}");
     // What is gone, fires no more.
-    engine.state().containers.retain(|one| one.name != "web");
+    engine.state().containers.retain(|one| one.name != "db");
     eventually("it is over", || {
         story.alert("metric.container_log").is_none().then_some(())
     });

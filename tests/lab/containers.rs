@@ -30,6 +30,28 @@ cp -L /lib64/ld-linux-x86-64.so.2 image/lib64/ && cp -L /lib/x86_64-linux-gnu/li
 tar -C /tmp/image -c . | podman import - lab:1 >/dev/null 2>&1
 podman run --rm --network host lab:1 sh -c 'exit 0' && systemctl stop podman.service; podman version --format '{{.Client.Version}}'"#;
 
+/// Podman of the user `ops` without root, with its socket in the user's own session. Its image is that of [`PODMAN`].
+const ROOTLESS: &str = r#"export DEBIAN_FRONTEND=noninteractive
+apt-get install -y --no-install-recommends uidmap >/dev/null 2>&1
+rm /etc/containers/storage.conf && mkdir -p /home/ops/.config/containers
+printf '[storage]\ndriver="vfs"\n' > /home/ops/.config/containers/storage.conf && chown -R ops: /home/ops/.config
+tar -C /tmp/image -c . > /tmp/image.tar && chmod a+r /tmp/image.tar && cd /
+loginctl enable-linger ops
+until [ -S /run/user/1000/systemd/private ]; do sleep 0.2; done
+as_ops() { runuser -u ops -- env XDG_RUNTIME_DIR=/run/user/1000 "$@"; }
+as_ops podman import /tmp/image.tar lab:1 >/dev/null 2>&1
+as_ops podman run --rm --network host lab:1 sh -c 'exit 0'
+as_ops systemctl --user enable --now podman.socket 2>&1
+systemctl disable --now podman.socket 2>&1; rm -rf /run/podman"#;
+
+/// A command by `ops` in the user's session.
+fn as_ops(command: &str) -> String {
+    on(
+        "h5",
+        &format!("cd / && runuser -u ops -- env XDG_RUNTIME_DIR=/run/user/1000 {command}"),
+    )
+}
+
 /// Writes so many hundred lines, ten times a second.
 fn talks(hundreds: u32) -> String {
     format!(
@@ -429,4 +451,124 @@ fn an_end_is_told_with_its_last_words_and_the_next_life_goes_on() {
         .filter(|a| a["kind"] == "container.died")
         .count();
     assert_eq!(died, 0, "a person asked for it");
+}
+
+/// Docker without root needs `rootlesskit`, which Debian 12 does not have.
+#[test]
+#[ignore = "lab: h4 h5"]
+fn podman_of_a_user_without_root_is_found_and_its_logs_are_followed() {
+    let mut lab = lab();
+    let admin = lab.house.admin();
+    println!("{}", on("h5", ROOTLESS));
+    let task = admin.post("/api/servers/2/check-ssh", &json!({})).is(202);
+    let task = task["task_id"].as_i64().unwrap();
+    assert_eq!(ended(&lab.house, task)["status"], "ok");
+    let said = admin.get(&format!("/api/tasks/{task}/logs")).text();
+    let socket = "/run/user/1000/podman/podman.sock";
+    assert!(said.contains(&format!("Containers: by the socket {socket}.")), "{said}");
+    eventually_long("its engine answers there", || {
+        let all = admin.get("/api/container-engines").is(200);
+        let mut all = all["items"].as_array().unwrap().iter();
+        all.any(|e| e["server_id"] == 2 && e["state"] == "answers" && e["socket"] == socket)
+    });
+    let talks = talks(30);
+    as_ops(&format!(
+        "podman run -d --network host --name talker lab:1 sh -c '{talks}'"
+    ));
+    pause(1);
+    lab.house.kill();
+    lab.house.start();
+    lab.has_all(2, "talker", 3_000);
+    let task = lab
+        .house
+        .admin()
+        .post("/api/containers/2/talker/stop", &json!({ "grace_s": 1 }))
+        .is(202);
+    let task = lab.house.wait_for(task["task_id"].as_i64().unwrap());
+    assert_eq!(task["status"], "ok", "{task}");
+    assert_eq!(as_ops("podman ps -q"), "");
+}
+
+/// CPU of Docker and sshd on h4 so far, ms; what has ended counts with who waited for it.
+fn cpu_there() -> f64 {
+    let ticks = on(
+        "h4",
+        "cat /proc/[0-9]*/stat 2>/dev/null | awk '$2 ~ /^.(sshd|docker|dockerd|containerd).$/ { n += $14 + $15 + $16 + $17 } END { print n + 0 }'",
+    );
+    ticks.parse::<f64>().unwrap() * 10.0
+}
+
+/// CPU of the house and of its ssh so far, ms.
+fn cpu_here(house: &House) -> f64 {
+    let (own, folder) = (house.daemons[0].pid(), house.folder.path().display().to_string());
+    let mut ticks = 0.0;
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let (head, rest) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = rest.split(' ').collect();
+        let is_own = fields[1] == own.to_string() || head.starts_with(&format!("{own} "));
+        let ssh = || std::fs::read_to_string(entry.path().join("cmdline")).is_ok_and(|line| line.contains(&folder));
+        if is_own || head.ends_with("(ssh") && ssh() {
+            ticks += fields[11..15].iter().map(|n| n.parse::<f64>().unwrap()).sum::<f64>();
+        }
+    }
+    ticks * 10.0
+}
+
+/// Prints; judges that both have read all of it.
+#[test]
+#[ignore = "lab: h4 h5"]
+fn what_following_costs_beside_docker_logs_through_plain_ssh() {
+    let lab = lab();
+    let hundreds = if is_long() { 600 } else { 50 };
+    let (lines, talks) = (hundreds * 100, talks(hundreds));
+    let follow = json!({ "containers.follow": "* -plain" });
+    lab.house.admin().put("/api/settings", &follow).is(200);
+    pause(7);
+    let run = |name: &str| {
+        on(
+            "h4",
+            &format!("docker run -d --network host --name {name} lab:1 sh -c '{talks}'"),
+        )
+    };
+    let (here, there) = (cpu_here(&lab.house), cpu_there());
+    run("ours");
+    lab.has_all(1, "ours", lines);
+    let (here, there) = (cpu_here(&lab.house) - here, cpu_there() - there);
+    println!(
+        "{lines} lines followed and stored by us: {:.0} µs CPU a line here, {:.0} there",
+        here * 1e3 / f64::from(lines),
+        there * 1e3 / f64::from(lines)
+    );
+
+    let before = cpu_there();
+    run("plain");
+    let plainly = common::lab::place("on").display().to_string();
+    // Nothing ends it but the time; it has read all by then.
+    let count = format!(
+        "TIMEFORMAT='cpu %3U %3S'; time (timeout -s INT {} {plainly} h4 'docker logs -f plain' | wc -l)",
+        hundreds / 10 + hundreds / 20 + 10
+    );
+    let told = std::process::Command::new("bash")
+        .arg("-c")
+        .arg(count)
+        .output()
+        .unwrap();
+    let (counted, cpu) = (
+        String::from_utf8(told.stdout).unwrap(),
+        String::from_utf8(told.stderr).unwrap(),
+    );
+    assert_eq!(counted.trim(), lines.to_string(), "{cpu}");
+    let seconds: f64 = cpu
+        .lines()
+        .filter_map(|line| line.strip_prefix("cpu "))
+        .flat_map(|line| line.split(' ').map(|n| n.parse::<f64>().unwrap()).collect::<Vec<_>>())
+        .sum();
+    println!(
+        "{lines} lines by `docker logs -f` through plain ssh to nowhere: {:.0} µs CPU a line here, {:.0} there",
+        seconds * 1e6 / f64::from(lines),
+        (cpu_there() - before) * 1e3 / f64::from(lines)
+    );
 }

@@ -18,6 +18,16 @@ pub(super) fn functions(env: &mut Environment<'static>, lang: Lang) {
     env.add_function("t_or", move |id: &str, other: Value, values: Kwargs| {
         say(lang, id, Some(other), &values)
     });
+    // What was said in English and stored: again in this language, or else by its code.
+    env.add_function("told", move |said: &str, code: Option<&str>| {
+        let by_code = || words::word(lang, &format!("err.{}", code?), None).map(String::from);
+        match lang {
+            Lang::En => said.to_string(),
+            _ => words::retold(lang, said)
+                .or_else(by_code)
+                .unwrap_or_else(|| said.into()),
+        }
+    });
     env.add_function("asset", |name: &str| {
         asset::url(name).map(markup).ok_or_else(|| unknown("asset", name))
     });

@@ -471,6 +471,7 @@ mod tests {
             "docs.kind.",
             "docs.right.",
             "doctor.",
+            "told.",
         ]; // looked up by data, not by a template
         let mut used = std::collections::BTreeSet::new();
         for (name, source) in TEMPLATES {

@@ -2,7 +2,8 @@
 //! more such lines came within its time than it allows, and until none is left in that time.
 
 use super::evaluate::{InForce, Transition};
-use super::{Rule, in_force, queries, write};
+use super::standing::Standing;
+use super::{Rule, queries, write};
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Result};
@@ -49,6 +50,9 @@ struct Found {
 }
 
 struct Counts {
+    standing: Standing,
+    /// The rules with the words that they count.
+    rules: Vec<(InForce, Words)>,
     begun: Instant,
     /// Number of the last line that was looked at.
     after: Option<i64>,
@@ -58,6 +62,8 @@ struct Counts {
 impl Counts {
     fn new() -> Counts {
         Counts {
+            standing: Standing::new(&CONTAINERS, Rule::is_of_logs),
+            rules: Vec::new(),
             begun: clock::mono(),
             after: None,
             found: HashMap::new(),
@@ -66,18 +72,17 @@ impl Counts {
 
     /// Counts what was stored since the last call, and says what crosses its limit.
     fn look(&mut self, app: &App) -> Result<()> {
-        let rules = app.db.read(|conn| in_force(app, conn, &CONTAINERS, Rule::is_of_logs))?;
-        if rules.is_empty() {
-            *self = Counts::new();
+        app.db.read(|conn| {
+            self.standing.refresh(app, conn, |rules| {
+                self.rules = rules.into_iter().map(with_words).collect::<Result<_>>()?;
+                Ok(())
+            })
+        })?;
+        if self.rules.is_empty() {
+            (self.begun, self.after) = (clock::mono(), None);
+            self.found.clear();
             return Ok(());
         }
-        let rules: Vec<(InForce, Words)> = rules
-            .into_iter()
-            .map(|held| {
-                let words = Words::parse(&held.rule.fields.words).map_err(Error::internal)?;
-                Ok((held, words))
-            })
-            .collect::<Result<_>>()?;
         let subjects: Vec<_> = app.journal.subjects(CONTAINERS.name);
         let subjects: Vec<_> = subjects.into_iter().map(|id| (CONTAINERS.name, id)).collect();
         let after = match self.after {
@@ -88,14 +93,15 @@ impl Counts {
         self.after = Some(lines.last().map_or(after, |(_, line)| line.id));
         let now = clock::now();
         for ((_, id), line) in lines.iter().filter(|(_, line)| line.stream != Stream::Note) {
-            for (held, words) in rules.iter().filter(|(held, _)| held.holds_on(*id)) {
+            for (held, words) in self.rules.iter().filter(|(held, _)| held.holds_on(*id)) {
                 if words.find(&line.text) {
                     let found = self.found.entry(key(&held.rule, *id)).or_default();
                     found.add(now, rfc3339(line.at / 1_000_000), &line.text);
                 }
             }
         }
-        let windows: HashMap<(i64, i64), Ms> = rules
+        let windows: HashMap<(i64, i64), Ms> = self
+            .rules
             .iter()
             .map(|(held, _)| ((held.rule.id.get(), held.rule.revision), window(&held.rule)))
             .collect();
@@ -103,20 +109,20 @@ impl Counts {
             let window = windows.get(&(*rule, *revision));
             window.is_some_and(|window| found.keep(now - window))
         });
-        let turned = self.turned(app, &rules)?;
+        let turned = self.turned(app)?;
         match turned.is_empty() {
             true => Ok(()),
             false => app.db.write(|tx| write(app, tx, &turned)),
         }
     }
 
-    fn turned(&self, app: &App, rules: &[(InForce, Words)]) -> Result<Vec<Transition>> {
+    fn turned(&self, app: &App) -> Result<Vec<Transition>> {
         let firing = app.db.read(|conn| queries::firing(conn, CONTAINERS.name, None, None))?;
         let fires: HashSet<(i64, i64)> = firing.iter().map(|f| (f.rule.get(), f.subject.1)).collect();
         let mut out = Vec::new();
         for ((rule, revision, id), found) in &self.found {
             let of = |(held, _): &&(InForce, Words)| held.rule.id.get() == *rule && held.rule.revision == *revision;
-            let Some((held, _)) = rules.iter().find(of) else {
+            let Some((held, _)) = self.rules.iter().find(of) else {
                 continue;
             };
             if held.rule.fields.limit.is_bad(found.at.len() as f64) && !fires.contains(&(*rule, *id)) {
@@ -124,7 +130,7 @@ impl Counts {
             }
         }
         for f in firing {
-            let Some((held, _)) = rules.iter().find(|(held, _)| held.rule.id == f.rule) else {
+            let Some((held, _)) = self.rules.iter().find(|(held, _)| held.rule.id == f.rule) else {
                 continue;
             };
             // What came before this process began is not known: so long it stays as it is.
@@ -135,6 +141,11 @@ impl Counts {
         }
         Ok(out)
     }
+}
+
+fn with_words(held: InForce) -> Result<(InForce, Words)> {
+    let words = Words::parse(&held.rule.fields.words).map_err(Error::internal)?;
+    Ok((held, words))
 }
 
 fn key(rule: &Rule, id: i64) -> Key {

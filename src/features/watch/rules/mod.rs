@@ -13,6 +13,7 @@ mod queries;
 mod say;
 mod reading;
 mod evaluate;
+mod standing;
 mod observer;
 mod trend;
 mod disk_forecast;

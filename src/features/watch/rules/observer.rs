@@ -1,9 +1,10 @@
 //! The evaluator of a kind of subjects, kept in step with rules and tags that any process may change.
 
 use super::evaluate::{Evaluator, Transition};
-use super::{Rule, SCOPES_EVERY_S, end_gone, in_force, queries, write};
+use super::standing::Standing;
+use super::{Rule, end_gone, queries, write};
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant, SECOND};
+use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::parallel::lock;
@@ -23,8 +24,8 @@ pub fn start(app: &Arc<App>, kind: &'static Kind) -> Result<Observer> {
         app: app.clone(),
         kind,
         inner: Mutex::new(Inner {
-            rules: None,
-            is_live: false,
+            rules: Standing::new(kind, Rule::is_of_observations),
+            is_resumed: false,
             evaluator: Evaluator::default(),
             refreshed: (app.wakes.events.count(), now),
             noted_at: now,
@@ -41,14 +42,10 @@ struct Watch {
     inner: Mutex<Inner>,
 }
 
-/// Of rules, of subjects, and the round of live scopes.
-type Fingerprint = ([i64; 3], (i64, i64), Option<i64>);
-
 struct Inner {
-    /// Fingerprint of rules and subjects, and the round of live scopes.
-    rules: Option<Fingerprint>,
-    /// Does a scope ask for what changes by itself?
-    is_live: bool,
+    rules: Standing,
+    /// Are the stored waiting measurements restored?
+    is_resumed: bool,
     evaluator: Evaluator,
     /// Count of events at the last refresh, and its time.
     refreshed: (u64, Instant),
@@ -95,19 +92,16 @@ impl Watch {
     /// Reads the rules again if they or the subjects changed.
     fn refresh(&self, inner: &mut Inner) -> Result<()> {
         self.app.db.read(|conn| {
-            let round = inner.is_live.then(|| clock::now() / (SCOPES_EVERY_S as i64 * SECOND));
-            let now = (queries::fingerprint(conn)?, (self.kind.fingerprint)(conn)?, round);
-            if inner.rules == Some(now) {
-                return Ok(());
-            }
-            let firing = queries::firing(conn, self.kind.name, None, None)?;
-            let rules = in_force(&self.app, conn, self.kind, Rule::is_of_observations)?;
-            inner.is_live = rules.iter().any(|in_force| in_force.rule.fields.scope.is_live());
-            inner.evaluator.set(rules, firing, clock::mono());
-            if inner.rules.is_none() {
+            let evaluator = &mut inner.evaluator;
+            inner.rules.refresh(&self.app, conn, |rules| {
+                let firing = queries::firing(conn, self.kind.name, None, None)?;
+                evaluator.set(rules, firing, clock::mono());
+                Ok(())
+            })?;
+            if !inner.is_resumed {
                 self.resume(conn, inner)?;
+                inner.is_resumed = true;
             }
-            inner.rules = Some(now);
             Ok(())
         })
     }

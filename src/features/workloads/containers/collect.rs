@@ -23,6 +23,7 @@ use crate::events::outbox;
 use crate::feature::Observes;
 use crate::features::fleet::metrics;
 use crate::features::fleet::servers::{self, ServerConnection};
+use crate::lang::words;
 use crate::provision::engines::{self, Way};
 use crate::provision::recipes;
 use crate::schedule::fan_out::FanOut;
@@ -300,7 +301,7 @@ fn through<T>(
         Way::Root(socket, denied) => relay::with(app, &connection, &socket, cancel, |there| forwarded(there, &socket))
             .map_err(|e| match e.code.starts_with("sudo_") {
                 true => Error {
-                    say: format!("{} Or through sudo: {}", denied.say, e.say),
+                    say: words::english("told.engine_denied_both", &[("what", &denied.say), ("why", &e.say)]),
                     ..denied
                 },
                 false => e,

@@ -9,6 +9,7 @@ use crate::base::host::Host;
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
 use crate::base::text;
+use crate::lang::words;
 use crate::net::dial::{Call, Security};
 use crate::net::http::{self, Method, Request, Route, Source};
 use crate::net::policy::Policy;
@@ -174,41 +175,109 @@ impl Engine {
     }
 }
 
+/// What engines say, in their own words of all versions, and the code of what it means.
+const KNOWN: &[(&str, &str)] = &[
+    ("port is already allocated", "engine_port"),
+    ("address already in use", "engine_port"),
+    ("no space left on device", "engine_full"),
+    ("disk quota exceeded", "engine_full"),
+    ("executable file not found", "engine_command"),
+    ("bind source path does not exist", "engine_mount"),
+    ("error while mounting volume", "engine_mount"),
+    ("marked for removal", "engine_removing"),
+    ("removal of container", "engine_removing"),
+    ("is paused", "engine_paused"),
+    ("paused container", "engine_paused"),
+    ("in state paused", "engine_paused"),
+    ("container state improper", "engine_state"),
+    ("is not running", "engine_state"),
+    ("cannot allocate memory", "engine_memory"),
+];
+
 fn refused(ask: &Ask, status: u16, body: &[u8]) -> Error {
     let message = serde_json::from_slice::<Excuse>(body).map_or_else(
         |_| String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned(),
         |excuse| excuse.message,
     );
     let message = text::one_line(message.trim(), 300);
-    match status {
-        404 => Error::new(Kind::NotFound, "not_found", "The engine no longer has this container.").log(message),
-        409 => {
-            let say = format!("The engine cannot do this now: {message}");
-            Error::new(Kind::Conflict, "engine_conflict", say)
-        }
-        501 => Error::new(
-            Kind::Upstream,
-            "engine_no_logs",
-            "This container's logging driver keeps nothing that can be read.",
-        )
-        .log(message),
-        500 if *ask == Ask::List => {
-            // Podman 4.3, after its very first container was made beside its service.
-            let say = format!(
-                "The container engine answers, but does not list its containers ({message}). On the server, for Podman: systemctl restart podman.service; for Docker: systemctl restart docker."
-            );
-            Error::new(Kind::Upstream, "engine_refuses", say)
-        }
-        _ => {
-            let say = format!("The container engine refused ({status}): {message}");
-            Error::new(Kind::Upstream, "engine_refuses", say)
-        }
+    let lower = message.to_lowercase();
+    if status == 404 && !lower.starts_with("network ") {
+        return Error::new(Kind::NotFound, "not_found", "The engine no longer has this container.").log(message);
     }
+    let kind = if status == 409 { Kind::Conflict } else { Kind::Upstream };
+    let known = KNOWN.iter().find(|(words, _)| lower.contains(words));
+    let code = match (status, known) {
+        (404, _) => "engine_network",
+        (501, _) => "engine_no_logs",
+        // Podman 4.3, after its very first container was made beside its service.
+        (500, _) if *ask == Ask::List => "engine_no_list",
+        (_, Some((_, code))) => code,
+        (409, None) => "engine_conflict",
+        _ => "engine_refuses",
+    };
+    let mut what = words::english(&format!("err.{code}"), &[]);
+    if code == "engine_no_list" {
+        what = words::english("told.engine_no_list", &[]);
+    }
+    let say = match message.as_str() {
+        "" => format!("{what}."),
+        message => words::english("told.engine_said", &[("what", &what), ("words", message)]),
+    };
+    Error::new(kind, code, say)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_engine_says_is_known_by_its_words_and_quoted() {
+        let id = EngineId::parse(&"a1".repeat(32)).unwrap();
+        let start = Ask::Start(&id);
+        for (status, message, code) in [
+            (404, "No such container: 5a3f", "not_found"),
+            (404, "network 5a3f not found", "engine_network"),
+            (
+                409,
+                "Container 5a3f is paused. Unpause the container before stopping or killing",
+                "engine_paused",
+            ),
+            (409, "something new", "engine_conflict"),
+            (
+                500,
+                "driver failed programming external connectivity on endpoint web (5a3f): Bind for 0.0.0.0:80 failed: port is already allocated",
+                "engine_port",
+            ),
+            (
+                500,
+                "rootlessport listen tcp 0.0.0.0:80: bind: address already in use",
+                "engine_port",
+            ),
+            (500, "write /var/lib/docker/x: no space left on device", "engine_full"),
+            (
+                400,
+                "OCI runtime create failed: exec: \"app\": executable file not found in $PATH: unknown",
+                "engine_command",
+            ),
+            (500, "something new", "engine_refuses"),
+            (
+                501,
+                "configured logging driver does not support reading",
+                "engine_no_logs",
+            ),
+        ] {
+            let body = serde_json::json!({ "cause": "x", "message": message }).to_string();
+            let e = refused(&start, status, body.as_bytes());
+            assert_eq!(e.code, code, "{message}");
+            if code != "not_found" {
+                assert!(e.say.contains(message), "{}", e.say);
+                let again = words::retold(crate::lang::Lang::Ru, &e.say).unwrap();
+                assert!(again.contains(message) && !again.contains("engine"), "{again}");
+            }
+        }
+        let e = refused(&Ask::List, 500, b"");
+        assert!(e.say.ends_with("systemctl restart docker."), "{}", e.say);
+    }
 
     #[test]
     fn only_the_list_leaves_towards_the_socket() {

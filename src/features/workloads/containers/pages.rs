@@ -430,9 +430,6 @@ struct Show {
 struct Used {
     pids: Option<u64>,
     mem_limit: Option<u64>,
-    /// Bytes a second received, and read from disks.
-    net: Option<f64>,
-    blocks: Option<f64>,
 }
 
 /// Events beside a log.
@@ -480,8 +477,6 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         usage: Used {
             pids: usage.pids,
             mem_limit: usage.memory_limit,
-            net: usage.net.map(|(received, _)| received),
-            blocks: usage.blocks.map(|(read, _)| read),
         },
         period: match ctx.param("period") {
             "" => "1h".into(),

@@ -280,10 +280,12 @@ pub fn counts(conn: &Conn) -> Result<(i64, i64, i64)> {
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?)
 }
 
-/// Changes when a container comes or goes, or its server changes.
+/// Changes when a container comes or goes, or it changes in what rules ask of it (its last end, its project), or its
+/// server does.
 pub fn fingerprint(conn: &Conn) -> Result<(i64, i64)> {
     let mut statement = conn.prepare_cached(
-        "SELECT coalesce(sum(c.id), 0), count(*) + coalesce(sum(s.revision), 0) FROM main.containers c
+        "SELECT coalesce(sum(c.id + c.since + coalesce(c.exit_code, 0)), 0), count(*) + coalesce(sum(s.revision), 0)
+         FROM main.containers c
          LEFT JOIN main.servers s ON s.id = c.server_id",
     )?;
     Ok(statement.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?)

@@ -61,7 +61,7 @@ const KINDS: &[EventKind] = &[
                 level: "WARNING",
                 about: About::Other,
             }),
-            title: "{part} does not take lines of logs",
+            title: "{name} does not take lines of logs",
             resolved_by: &[AGAIN],
             part: "part",
             ..AlertKind::NEW
