@@ -329,7 +329,7 @@ fn refusal(said: &str) -> String {
         .rfind(|line| !line.is_empty())
         .unwrap_or_default();
     match last.rsplit_once(": ") {
-        Some((_, why)) if why == "Connection refused" => "Nothing listens at that port.".into(),
+        Some((_, "Connection refused")) => "Nothing listens at that port.".into(),
         Some((_, why)) => format!("It cannot be reached from its server: {}", text::one_line(why, 200)),
         None => "It cannot be reached from its server.".into(),
     }
