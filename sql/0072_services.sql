@@ -9,7 +9,7 @@ CREATE TABLE services (
   notes          TEXT    NOT NULL DEFAULT '',
   config         TEXT    NOT NULL DEFAULT '{}',      -- JSON object, as its kind needs it
   password       BLOB,                               -- sealed
-  token          BLOB,                               -- of a heartbeat: sealed
+  token          BLOB,                               -- sealed; of a heartbeat
   token_hash     BLOB    UNIQUE,                     -- SHA-256 of the token, by which a call is known
   private        INTEGER NOT NULL DEFAULT 0,         -- an administrator let it go to private addresses
   interval_s     INTEGER NOT NULL DEFAULT 30,

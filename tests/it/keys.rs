@@ -72,6 +72,11 @@ fn full_house() -> House {
     admin.post("/api/secrets", &secret).is(201);
     let plugin = json!({ "name": "cmdb", "definition": "json-url", "config": { "url": "https://192.0.2.1/" }, "token": "for hosts" });
     admin.post("/api/plugins", &plugin).is(201);
+    let job = json!({ "name": "backup", "kind": "heartbeat", "period_s": 86_400 });
+    admin.post("/api/services", &job).is(201);
+    let cache =
+        json!({ "name": "cache", "kind": "redis", "host": "192.0.2.1", "password": "for the cache", "enabled": false });
+    admin.post("/api/services", &cache).is(201);
     house.stop();
     let folder = house.folder.path();
     let (db, vault) = opened(folder);

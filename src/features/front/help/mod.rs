@@ -44,6 +44,7 @@ chapters! {
     "start": "src/manual/start.md",
     "operations": "src/manual/operations.md",
     "hosts": "src/manual/hosts.md",
+    "services": "src/manual/services.md",
     "security": "src/manual/security.md",
     "rights": "src/manual/rights.md",
     "changes": "src/manual/changes.md",

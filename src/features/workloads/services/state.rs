@@ -12,6 +12,7 @@ use crate::base::clock::{MINUTE, Ms, SECOND, rfc3339};
 use crate::base::error::Result;
 use crate::db::Tx;
 use crate::events::outbox;
+use crate::task::queue;
 use std::collections::HashMap;
 
 /// Alert: it does not work.
@@ -58,14 +59,26 @@ pub fn waits_for(tx: &Tx, s: &Service) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// Who has looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The watch. What is just being started or stopped is left to the task that does it.
+    Watch,
+    /// That task, when it has ended; or a person.
+    Hand,
+}
+
 /// Stores what looks have found, and says what happened. A service that was changed or removed meanwhile is left.
 /// Returns the states.
-pub fn apply(app: &App, tx: &Tx, looks: &[(Service, Look)], now: Ms) -> Result<HashMap<i64, State>> {
+pub fn apply(app: &App, tx: &Tx, looks: &[(Service, Look)], by: By, now: Ms) -> Result<HashMap<i64, State>> {
     let mut out = HashMap::new();
     for (seen, look) in looks {
         let Some(mut s) = queries::get(tx, seen.id)?.filter(|s| s.revision == seen.revision) else {
             continue;
         };
+        if by == By::Watch && queue::open(tx, (TARGET.name, s.id.get()), |_| true)?.is_some() {
+            continue;
+        }
         let waits_for = waits_for(tx, &s)?;
         let happened = step(&mut s, look, waits_for.as_deref(), now);
         queries::put_state(tx, s.id, &s.now)?;
@@ -90,8 +103,9 @@ fn step(s: &mut Service, look: &Look, waits_for: Option<&str>, now: Ms) -> Vec<H
     let mut loops = 0;
     if let Some(p) = &look.process {
         let life = format!("{} {}", p.life, p.restarts);
+        let is_new = t.life != life;
         let before = t.life.rsplit_once(' ').and_then(|(_, n)| n.parse::<i64>().ok());
-        if let Some(before) = before.filter(|_| t.life != life) {
+        if let Some(before) = before.filter(|_| is_new) {
             loops = (p.restarts - before).max(0);
             t.restarts += loops;
         }
@@ -103,8 +117,9 @@ fn step(s: &mut Service, look: &Look, waits_for: Option<&str>, now: Ms) -> Vec<H
                 out.push(evidence(STOPPED, &look, Some(end), now));
             }
         }
-        if p.runs() && t.wanted == "stopped" {
-            t.wanted = ""; // somebody has started it where it is
+        // Somebody has started it where it is. (What still runs is on its way to its end.)
+        if p.runs() && t.wanted == "stopped" && is_new {
+            t.wanted = "";
         }
     }
     let runs = look.process.as_ref().is_none_or(|p| p.runs());
@@ -444,8 +459,13 @@ mod tests {
         s.now.wanted = "stopped";
         assert!(step(&mut s, &dead("success", 0), None, 1_000).is_empty());
         assert_eq!((s.now.health, &*s.now.code), (Health::Unknown, "stopped"));
+        // It takes its time to end: that is no start.
+        step(&mut s, &runs(100.0), None, 2_000);
+        assert_eq!(s.now.wanted, "stopped");
         // Somebody starts it on its server, and it fails later.
-        step(&mut s, &runs(100.0), None, 31_000);
+        let mut started = runs(100.0);
+        started.process.as_mut().unwrap().life = "b".into();
+        step(&mut s, &started, None, 31_000);
         assert_eq!(s.now.wanted, "");
         assert_eq!(
             kinds_of(&step(&mut s, &dead("signal", 9), None, 61_000)),

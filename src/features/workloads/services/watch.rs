@@ -3,7 +3,7 @@
 use super::look;
 use super::observed::{self, SERVICES};
 use super::queries::{self, Service};
-use super::state;
+use super::state::{self, By};
 use super::verdict::{Figures, Health, Look};
 use crate::app::App;
 use crate::base::clock::{self, Duration, Instant, SECOND};
@@ -106,7 +106,7 @@ impl Work for Looker {
 impl Looker {
     fn keep(&self, looks: &[(Service, Look)]) -> Result<()> {
         let (app, now) = (&self.app, clock::now());
-        let states = app.db.write(|tx| state::apply(app, tx, looks, now))?;
+        let states = app.db.write(|tx| state::apply(app, tx, looks, By::Watch, now))?;
         let before = app.metrics.read(|conn| queries::figures(conn, 0))?;
         let figures = figures(looks, &before, now);
         let seen: Vec<Observation> = states
@@ -200,7 +200,7 @@ pub fn check_now(app: &App, s: &Service, cancel: &Cancel) -> Result<Look> {
     let look = look::look(app, std::slice::from_ref(s), cancel).remove(0);
     let now = clock::now();
     let seen = [(s.clone(), look)];
-    app.db.write(|tx| state::apply(app, tx, &seen, now))?;
+    app.db.write(|tx| state::apply(app, tx, &seen, By::Hand, now))?;
     app.metrics.write(|tx| {
         let before = queries::figures(tx, now - 3_600 * SECOND)?;
         let found = figures(&seen, &before, now);
