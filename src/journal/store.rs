@@ -24,7 +24,7 @@ const WAITING_MAX: usize = 1 << 20;
 /// The same for all subjects together.
 const ALL_WAITING_MAX: usize = 16 << 20;
 /// Pause in which lines of many subjects gather for one transaction.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(150);
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

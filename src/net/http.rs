@@ -37,6 +37,8 @@ pub const EXCUSE_MAX: usize = 16 << 10;
 const TUNNEL_MAX: usize = 8 << 10;
 /// Bytes per read and write. A head must fit into it.
 const STEP: usize = HEAD_MAX + (16 << 10);
+/// The same of a stream, for reading and for writing: hundreds of them wait, and nothing is sent but a head.
+const STREAM: (usize, usize) = (HEAD_MAX + (2 << 10), 8 << 10);
 
 /// HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +117,7 @@ pub struct Response {
 pub fn send(call: &Call, request: &Request, body_max: usize) -> Result<Response> {
     let asked = asked(call, request)?;
     let seen = Arc::new(Seen::default());
-    let (mut response, body) = exchange(call, request, asked, connect(call, request)?, &seen)?;
+    let (mut response, body) = exchange(call, request, asked, (connect(call, request)?, (STEP, STEP)), &seen)?;
     let length = body.content_length().unwrap_or(0);
     let mut reader = body.into_reader().take(body_max as u64 + 1);
     let mut body = Vec::new();
@@ -150,7 +152,7 @@ pub fn open<'a>(
         return Err(process::cancelled());
     }
     let seen = Arc::new(Seen::default());
-    let (response, body) = exchange(call, request, asked, wire, &seen).map_err(|e| match cancel.is_cancelled() {
+    let (response, body) = exchange(call, request, asked, (wire, STREAM), &seen).map_err(|e| match cancel.is_cancelled() {
         true => process::cancelled(),
         false => e,
     })?;
@@ -178,12 +180,12 @@ fn exchange(
     call: &Call,
     request: &Request,
     asked: ureq::http::Request<&[u8]>,
-    wire: Wire,
+    (wire, (input, output)): (Wire, (usize, usize)),
     seen: &Arc<Seen>,
 ) -> Result<(Response, ureq::Body)> {
     let carrier = Carrier {
         wire,
-        buffers: LazyBuffers::new(STEP, STEP),
+        buffers: LazyBuffers::new(input, output),
         tls: call.security != Security::Plain,
         seen: seen.clone(),
     };

@@ -21,7 +21,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 /// Bytes per read.
-const STEP: usize = 16 << 10;
+const STEP: usize = 8 << 10;
 /// Shortest pause between two rounds.
 const ROUND_MIN: Duration = Duration::from_millis(300);
 /// Longest one.
