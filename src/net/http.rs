@@ -152,10 +152,11 @@ pub fn open<'a>(
         return Err(process::cancelled());
     }
     let seen = Arc::new(Seen::default());
-    let (response, body) = exchange(call, request, asked, (wire, STREAM), &seen).map_err(|e| match cancel.is_cancelled() {
-        true => process::cancelled(),
-        false => e,
-    })?;
+    let (response, body) =
+        exchange(call, request, asked, (wire, STREAM), &seen).map_err(|e| match cancel.is_cancelled() {
+            true => process::cancelled(),
+            false => e,
+        })?;
     seen.lock().idle_max = Some(idle_max);
     let source = Source {
         call: *call,
