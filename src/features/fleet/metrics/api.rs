@@ -18,7 +18,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Route, route};
 use crate::series::window::PERIODS;
-use crate::series::{Keep, Kind as SubjectKind, Series, Store, Window};
+use crate::series::{Keep, Kind as SubjectKind, Series, Store, Subject, Window};
 use serde::Deserialize;
 
 /// Routes of the JSON API.
@@ -111,6 +111,17 @@ fn span(ctx: &Ctx) -> Result<Asked> {
             _ => Err(Error::invalid(vec![field])),
         };
     }
+    let (period, from) = period(ctx, now)?;
+    Ok(Asked {
+        period,
+        from,
+        to: now,
+        now,
+    })
+}
+
+/// The period that is asked for, an hour if nothing is said, and the second where it begins.
+fn period(ctx: &Ctx, now: u32) -> Result<(&'static str, u32)> {
     let text = match ctx.param("period") {
         "" => "1h",
         asked => asked,
@@ -126,12 +137,17 @@ fn span(ctx: &Ctx) -> Result<Asked> {
         }])
     })?;
     let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
-    Ok(Asked {
-        period,
-        from,
-        to: now,
-        now,
-    })
+    Ok((period, from))
+}
+
+/// The series of any subject in `?period=`, up to now. Error: there is no such period.
+pub fn chart_of_subject(ctx: &Ctx, subject: Subject) -> Result<(&'static str, Window, Vec<Series>)> {
+    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
+    let (period, from) = period(ctx, now)?;
+    let keep = ctx.app.db.read(settings::keep)?;
+    let window = Window::new(from, now, now, &keep);
+    let series = Store::new(ctx.app.metrics.clone()).history(subject, &window)?;
+    Ok((period, window, series))
 }
 
 /// The server's series in the range (`?period=`, or `?from=` and `?to=`, unix seconds); no points where nothing was

@@ -17,8 +17,7 @@ use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
 use crate::http::request::Method::{Get, Patch, Post};
 use crate::http::route::{Answer as Declared, Ctx, LIMIT, OFFSET, Route, route};
-use crate::series::window::PERIODS;
-use crate::series::{Series, Store, Window};
+use crate::series::{Series, Window};
 use std::collections::HashMap;
 
 /// Routes of the JSON API.
@@ -338,18 +337,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 /// A container's series of a period.
 pub fn chart(ctx: &Ctx, id: i64) -> Result<(&'static str, Window, Vec<Series>)> {
-    let asked = match ctx.param("period") {
-        "" => "1h",
-        text => text,
-    };
-    let found = PERIODS.iter().find(|(name, _)| *name == asked);
-    let (period, length) = found.ok_or_else(|| bad("period", "period is one of: 1h, 6h, 24h, 7d, 30d, 90d, 1y."))?;
-    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
-    let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
-    let keep = ctx.app.db.read(metrics::keep)?;
-    let window = Window::new(from, now, now, &keep);
-    let series = Store::new(ctx.app.metrics.clone()).history((CONTAINERS.name, id), &window)?;
-    Ok((period, window, series))
+    metrics::chart_of_subject(ctx, (CONTAINERS.name, id))
 }
 
 fn stats(ctx: &Ctx) -> Result<Reply> {

@@ -22,8 +22,7 @@ use crate::form::param::{self, Param};
 use crate::http::reply::Reply;
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
-use crate::series::window::PERIODS;
-use crate::series::{Series, Store, Window};
+use crate::series::{Series, Window};
 use std::collections::BTreeMap;
 
 /// Routes of the JSON API.
@@ -211,6 +210,13 @@ pub fn figures(app: &App) -> Result<std::collections::HashMap<i64, Figures>> {
     app.metrics.read(|conn| queries::figures(conn, clock::now() - FRESH))
 }
 
+/// The figures of one service.
+pub fn figures_of(app: &App, s: &Service) -> Result<Figures> {
+    let since = clock::now() - FRESH;
+    let found = app.metrics.read(|conn| queries::figures_of(conn, s.id.get(), since))?;
+    Ok(found.unwrap_or_default())
+}
+
 /// Counts of services by health.
 pub fn counts(conn: &Conn) -> Result<Counts> {
     let [healthy, degraded, unhealthy, unknown] = queries::counts(conn)?;
@@ -378,7 +384,7 @@ pub fn call_url(ctx: &Ctx, s: &Service) -> Result<Option<String>> {
 }
 
 fn reply(ctx: &Ctx, s: Service) -> Result<Reply> {
-    let figures = figures(ctx.app)?.remove(&s.id.get()).unwrap_or_default();
+    let figures = figures_of(ctx.app, &s)?;
     let url = call_url(ctx, &s)?;
     Reply::json(&Shown::of(s, figures, url).view())
 }
@@ -440,19 +446,7 @@ pub fn looked(ctx: &Ctx, s: &Service) -> Result<()> {
 
 /// A service's series of a period.
 pub fn chart(ctx: &Ctx, id: i64) -> Result<(&'static str, Window, Vec<Series>)> {
-    let asked = match ctx.param("period") {
-        "" => "1h",
-        text => text,
-    };
-    let found = PERIODS.iter().find(|(name, _)| *name == asked);
-    let (period, length) =
-        found.ok_or_else(|| bad("period", "period is one of: 1h, 6h, 24h, 7d, 30d, 90d, 1y.".into()))?;
-    let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
-    let from = now.saturating_sub(u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
-    let keep = ctx.app.db.read(metrics::keep)?;
-    let window = Window::new(from, now, now, &keep);
-    let series = Store::new(ctx.app.metrics.clone()).history((SERVICES.name, id), &window)?;
-    Ok((period, window, series))
+    metrics::chart_of_subject(ctx, (SERVICES.name, id))
 }
 
 fn stats(ctx: &Ctx) -> Result<Reply> {

@@ -341,7 +341,7 @@ struct Ended {
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let s = api::service(ctx)?;
-    let figures = api::figures(ctx.app)?.remove(&s.id.get()).unwrap_or_default();
+    let figures = api::figures_of(ctx.app, &s)?;
     let (period, ..) = api::chart(ctx, s.id.get())?;
     let after = ctx.app.db.read(|conn| {
         let found = s.fields.after.iter().map(|id| queries::get(conn, Id::new(*id)));

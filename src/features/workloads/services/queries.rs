@@ -439,6 +439,13 @@ pub fn figures(conn: &Conn, since: Ms) -> Result<HashMap<i64, Figures>> {
     Ok(rows.map(read).collect::<rusqlite::Result<_>>()?)
 }
 
+/// The figures of one, if they were seen since then.
+pub fn figures_of(conn: &Conn, id: i64, since: Ms) -> Result<Option<Figures>> {
+    let mut statement = conn.prepare_cached("SELECT figures FROM service_latest WHERE service = ?1 AND at_ms >= ?2")?;
+    let found: Option<String> = statement.query_row([id, since], |r| r.get(0)).optional()?;
+    Ok(found.map(|text| serde_json::from_str(&text).unwrap_or_default()))
+}
+
 /// Forgets the figures of one.
 pub fn forget_figures(conn: &Conn, id: i64) -> Result<()> {
     conn.prepare_cached("DELETE FROM service_latest WHERE service = ?1")?

@@ -6,10 +6,11 @@ use super::queries::{self, Service};
 use super::state::{self, By};
 use super::verdict::{Figures, Health, Look};
 use crate::app::App;
-use crate::base::clock::{self, Duration, Instant, SECOND};
+use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::process::Cancel;
+use crate::db::Conn;
 use crate::feature::Observes;
 use crate::features::fleet::metrics;
 use crate::schedule::pool::{Bounds, Entry, Next, Pool, Work};
@@ -107,8 +108,7 @@ impl Looker {
     fn keep(&self, looks: &[(Service, Look)]) -> Result<()> {
         let (app, now) = (&self.app, clock::now());
         let states = app.db.write(|tx| state::apply(app, tx, looks, By::Watch, now))?;
-        let before = app.metrics.read(|conn| queries::figures(conn, 0))?;
-        let figures = figures(looks, &before, now);
+        let figures = app.metrics.read(|conn| figures(conn, looks, now))?;
         let seen: Vec<Observation> = states
             .iter()
             .filter_map(|(id, state)| Some(observed::observe(*id, now, state, figures.get(id)?)))
@@ -122,11 +122,12 @@ impl Looker {
     }
 }
 
-fn figures(looks: &[(Service, Look)], before: &HashMap<i64, Figures>, now: i64) -> HashMap<i64, Figures> {
-    let none = Figures::default();
+/// The figures of these looks, after those that were seen of the same services before.
+fn figures(conn: &Conn, looks: &[(Service, Look)], now: i64) -> Result<HashMap<i64, Figures>> {
     let of = |(s, look): &(Service, Look)| {
         let id = s.id.get();
-        (id, Figures::of(look, before.get(&id).unwrap_or(&none), now))
+        let before = queries::figures_of(conn, id, 0)?.unwrap_or_default();
+        Ok((id, Figures::of(look, &before, now)))
     };
     looks.iter().map(of).collect()
 }
@@ -202,8 +203,7 @@ pub fn check_now(app: &App, s: &Service, cancel: &Cancel) -> Result<Look> {
     let seen = [(s.clone(), look)];
     app.db.write(|tx| state::apply(app, tx, &seen, By::Hand, now))?;
     app.metrics.write(|tx| {
-        let before = queries::figures(tx, now - 3_600 * SECOND)?;
-        let found = figures(&seen, &before, now);
+        let found = figures(tx, &seen, now)?;
         found
             .iter()
             .try_for_each(|(id, figures)| queries::put_figures(tx, *id, now, figures))
