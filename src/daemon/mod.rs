@@ -51,6 +51,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::proxy::sitewatch::FEATURE,
     &features::workloads::containers::FEATURE,
     &features::workloads::services::FEATURE,
+    &features::workloads::search::FEATURE,
     &features::workloads::forward::FEATURE,
     &features::watch::rules::FEATURE,
     &features::watch::notifications::FEATURE,

@@ -18,6 +18,8 @@ pub const START: &str = "service.start";
 pub const STOP: &str = "service.stop";
 /// Kind: restarts a service.
 pub const RESTART: &str = "service.restart";
+/// Kind: takes the unit of a command away from its server.
+pub const REMOVE_UNIT: &str = "service.remove_unit";
 /// Kind: starts or restarts a service because it does not work.
 pub const RECOVER: &str = "service.recover";
 

@@ -5,12 +5,12 @@ use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
 use super::verdict::{End, Figures, Health};
-use super::{called, kinds, look};
+use super::{called, follow, kinds, look};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
 use crate::app::App;
 use crate::base::clock::{self, HOUR, Ms, SECOND, rfc3339};
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Field, Kind as Fault, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
@@ -18,8 +18,9 @@ use crate::base::shape::described;
 use crate::base::text;
 use crate::db::Conn;
 use crate::features::fleet::metrics;
+use crate::features::workloads::logs::{self, Live, Speaker};
 use crate::form::param::{self, Param};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, TEXT};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::series::{Series, Window};
@@ -59,10 +60,29 @@ pub const ROUTES: &[Route] = &[
     })
     .takes(&[])
     .starts_task(),
+    route(Get, "/api/services/{name}/unit", may(Read, Services), unit).gives::<UnitFile>(),
+    route(Post, "/api/services/{name}/remove-unit", may(Deploy, Services), |ctx| {
+        act(ctx, acts::REMOVE_UNIT)
+    })
+    .takes(&[])
+    .starts_task(),
     route(Post, "/api/services/{name}/check", may(Run, Services), check)
         .takes(&[])
         .gives::<View>()
         .asks_others(),
+    route(Get, "/api/services/{name}/logs", may(Read, Services), lines)
+        .query(LINES)
+        .gives::<logs::Lines>(),
+    route(Get, "/api/services/{name}/log.txt", may(Read, Services), |ctx| {
+        logs::download(ctx, speaker(ctx)?)
+    })
+    .query(logs::LINES)
+    .gives_bytes(TEXT),
+    route(Get, "/api/services/{name}/logs/stream", may(Read, Services), |ctx| {
+        ctx.stream(Live::of_one(ctx, speaker(ctx)?)?)
+    })
+    .query(logs::LIVE)
+    .streams(logs::EVENTS),
     route(Get, "/api/services/{name}/stats", may(Read, Services), stats)
         .query(PERIOD)
         .gives::<Stats>(),
@@ -85,6 +105,12 @@ const LIST: &[Param] = &[
     LIMIT,
     OFFSET,
 ];
+
+/// `lines` is the older word for `tail`.
+const LINES: &[Param] = &param::joined::<{ logs::LINES.len() + 1 }>(&[
+    logs::LINES,
+    &[param::number("lines", 1..=5_000, "As `tail`.").or(500).alias_of("tail")],
+]);
 
 const PERIOD: &[Param] = &[param::text("period", 10, "`1h` and longer, up to now.")];
 
@@ -172,9 +198,25 @@ described! {
         /// Of a heartbeat, for who may edit it: the path to call.
         call_url: Option<String>,
         called_at: Option<String>,
+        /// Of a command: which revision its unit on the server has; 0: there is none.
+        applied: i64,
         revision: i64,
         created_at: String,
         updated_at: String,
+    }
+
+    /// The unit of a command, as a start or restart writes it.
+    #[derive(Clone)]
+    pub struct UnitFile {
+        unit: String,
+        path: String,
+        text: String,
+        /// Names of the variables that are secrets; their file is only root's.
+        secrets: Vec<String>,
+        /// Is a unit of it on the server?
+        is_there: bool,
+        /// Was the service changed since it was written there?
+        changed: bool,
     }
 
     /// Why a service stopped.
@@ -304,6 +346,7 @@ impl Shown {
             stopped: t.ended.as_ref().map(stopped),
             call_url: self.call_url.clone(),
             called_at: t.called_at.map(rfc3339),
+            applied: s.applied,
             revision: s.revision,
             created_at: rfc3339(s.created_at),
             updated_at: rfc3339(s.updated_at),
@@ -387,6 +430,50 @@ fn reply(ctx: &Ctx, s: Service) -> Result<Reply> {
     let figures = figures_of(ctx.app, &s)?;
     let url = call_url(ctx, &s)?;
     Reply::json(&Shown::of(s, figures, url).view())
+}
+
+/// What a start of a command writes.
+fn unit(ctx: &Ctx) -> Result<Reply> {
+    let s = service(ctx)?;
+    if s.fields.kind.name != "command" {
+        let say = "Only services of the kind command have a unit of ours.";
+        return Err(Error::new(Fault::Conflict, "service_no_unit", say));
+    }
+    Reply::json(&unit_file(ctx.app, &s)?)
+}
+
+/// The unit's file, and the names of its secrets.
+pub fn unit_file(app: &App, s: &Service) -> Result<UnitFile> {
+    let stored = app.db.read(|conn| look::secret(app, conn, s.id, "password"))?;
+    let names = |lines: &Secret| -> Vec<String> {
+        let lines = lines.reveal_text_for("the names of a unit's secrets").lines();
+        let names = lines.filter_map(|line| line.trim().split_once('='));
+        names.map(|(name, _)| name.to_string()).collect()
+    };
+    let secrets = stored.as_ref().map(names).unwrap_or_default();
+    let unit = kinds::text(&s.fields.config, "unit").to_string();
+    Ok(UnitFile {
+        path: format!("/etc/systemd/system/{unit}"),
+        text: kinds::command::file(&s.fields.unit(!secrets.is_empty())),
+        secrets,
+        is_there: s.applied > 0,
+        changed: s.applied > 0 && s.applied != s.revision,
+        unit,
+    })
+}
+
+/// As who the service of the request speaks. Error `Conflict`: services of its kind say nothing.
+fn speaker(ctx: &Ctx) -> Result<Speaker> {
+    let s = service(ctx)?;
+    follow::speaker(&s).ok_or_else(|| {
+        let say = format!("Services of the kind {} have no log.", s.fields.kind.name);
+        Error::new(Fault::Conflict, "service_no_log", say)
+    })
+}
+
+fn lines(ctx: &Ctx) -> Result<Reply> {
+    let asked = logs::asked(ctx, vec![speaker(ctx)?])?;
+    Reply::json(&asked.find(ctx.app)?.of_one())
 }
 
 fn show(ctx: &Ctx) -> Result<Reply> {
