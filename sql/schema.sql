@@ -837,7 +837,7 @@ CREATE TABLE services (
   revision       INTEGER NOT NULL DEFAULT 1,
   created_at     INTEGER NOT NULL,
   updated_at     INTEGER NOT NULL
-) STRICT;
+, applied INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX services_server ON services (server_id);
 

@@ -489,6 +489,14 @@ fn every_route_that_changes_something_leaves_a_row() {
         let started = story.changes(&format!("POST /api/services/{{name}}/{act}"), started);
         house.wait_for(started["task_id"].as_i64().unwrap());
     }
+    let unit =
+        json!({ "name": "own", "kind": "command", "server_id": web, "command": ["/bin/true"], "enabled": false });
+    admin.post("/api/services", &unit).is(201);
+    let started = story.changes(
+        "POST /api/services/{name}/remove-unit",
+        admin.post("/api/services/own/remove-unit", &json!({})),
+    );
+    house.wait_for(started["task_id"].as_i64().unwrap());
     let removed = admin.delete("/api/services/bot");
     story.changes("DELETE /api/services/{name}", removed);
 

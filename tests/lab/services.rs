@@ -374,7 +374,7 @@ fn a_unit_of_ours_is_written_kept_put_back_and_taken_away_and_none_of_others_is_
         json!({
             "name": name, "kind": "command", "server_id": server, "command": ["/usr/local/bin/worker", "100%", "$HOME"],
             "user": "worker", "directory": "/home/worker", "environment": { "GREETING": "five % and $x" },
-            "password": format!("TOKEN={token}"), "memory_mb": 64, "restart_policy": "always", "interval_s": 10,
+            "password": format!("TOKEN={token}"), "memory_limit_mb": 64, "restart_policy": "always", "interval_s": 10,
         })
     };
     let act = |name: &str, what: &str| {

@@ -55,6 +55,13 @@ pub fn enqueue(
         );
         return Err(Error::new(Fault::Conflict, "service_only_looked_at", say));
     }
+    if kind == REMOVE_UNIT && s.fields.kind.name != "command" {
+        let say = format!(
+            "{} has no unit of ours: it is of the kind {}.",
+            s.fields.name, s.fields.kind.name
+        );
+        return Err(Error::new(Fault::Conflict, "service_no_unit", say));
+    }
     let new = NewTask {
         kind,
         target: (TARGET.name, s.id.get(), &s.fields.name),

@@ -118,7 +118,7 @@ const SETTINGS: &[Param] = &[
         "Of `command`: its variables, `{NAME: value}`. Secrets go into `password`.",
     ),
     param::maybe_number(
-        "memory_mb",
+        "memory_limit_mb",
         8..=1_048_576,
         "Of `command`: how much memory it may use; nothing: any.",
     ),

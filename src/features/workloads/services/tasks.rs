@@ -161,13 +161,7 @@ fn written(run: &Run, s: &Service, act: acts::Act) -> Result<Recipe> {
 /// Takes the unit away; the service stays, and is looked at no more than any other that is not there.
 fn remove_unit(run: &Run) -> Result<Outcome> {
     let s = service(run)?;
-    let Some(server) = s.fields.server.filter(|_| s.fields.kind.name == "command") else {
-        return Err(Error::new(
-            Fault::Conflict,
-            "service_only_looked_at",
-            "It has no unit of ours.",
-        ));
-    };
+    let server = s.fields.server.ok_or_else(|| Error::not_found("server"))?;
     let unit = kinds::text(&s.fields.config, "unit");
     run.app
         .db

@@ -13,7 +13,7 @@ pub const KIND: Kind = Kind {
     place: Place::Server,
     acts: true,
     has_password: true,
-    fields: &["argv", "user", "directory", "environment", "memory_mb", "probe"],
+    fields: &["argv", "user", "directory", "environment", "memory_limit_mb", "probe"],
     required: 1,
     read,
     home: |_| String::new(),
@@ -67,9 +67,9 @@ fn read(i: &mut Input, config: &mut Config) {
         },
         None => {}
     }
-    match i.maybe_number("memory_mb") {
-        Some(Some(limit)) => drop(config.insert("memory_mb".into(), limit.into())),
-        Some(None) => drop(config.remove("memory_mb")),
+    match i.maybe_number("memory_limit_mb") {
+        Some(Some(limit)) => drop(config.insert("memory_limit_mb".into(), limit.into())),
+        Some(None) => drop(config.remove("memory_limit_mb")),
         None => {}
     }
 }
@@ -213,7 +213,7 @@ pub fn file(of: &Of) -> String {
         line(format_args!("EnvironmentFile=/etc/lamplighter-services/{unit}.env"));
     }
     line(format_args!("Restart={restart}\nRestartSec={}", of.delay_s));
-    if let Some(limit) = number(config, "memory_mb") {
+    if let Some(limit) = number(config, "memory_limit_mb") {
         line(format_args!("MemoryMax={limit}M"));
     }
     line(format_args!(
@@ -233,7 +233,7 @@ mod tests {
     fn a_unit_says_what_was_asked_for_and_nothing_is_expanded() {
         let config = json!({
             "unit": unit("Shop-Bot"), "argv": ["/usr/bin/env", "a b", "$HOME", "50%", "say \"x\\y\""], "user": "bot",
-            "directory": "/srv/bot", "environment": { "TZ": "UTC", "RATE": "5% $x" }, "memory_mb": 256,
+            "directory": "/srv/bot", "environment": { "TZ": "UTC", "RATE": "5% $x" }, "memory_limit_mb": 256,
         });
         let mut config = config.as_object().unwrap().clone();
         let of = |config: &Config, has_secrets| {
