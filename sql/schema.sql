@@ -148,6 +148,26 @@ CREATE INDEX audit_object_kind ON audit (object_kind, at);
 
 CREATE INDEX audit_object_ref ON audit (object_ref, at);
 
+CREATE TABLE availability (
+  kind    TEXT    NOT NULL CHECK (kind IN ('server', 'domain', 'service')),
+  subject INTEGER NOT NULL,
+  since   INTEGER NOT NULL,
+  until   INTEGER,                        -- NULL: it is so now
+  state   TEXT    NOT NULL CHECK (state IN ('up', 'down', 'unknown')),
+  cause   TEXT    NOT NULL DEFAULT '',    -- one sentence
+  PRIMARY KEY (kind, subject, since)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE availability_off (
+  since INTEGER PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE availability_report (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE backups (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
   began_at        INTEGER NOT NULL,
@@ -273,6 +293,10 @@ CREATE TABLE domain_sites (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX domain_sites_server ON domain_sites (server_id);
+
+CREATE TRIGGER availability_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM availability WHERE kind = 'domain' AND subject = OLD.id;
+END;
 
 CREATE TRIGGER silences_of_domain AFTER DELETE ON domains BEGIN
   DELETE FROM silences WHERE id IN
@@ -733,6 +757,10 @@ CREATE TABLE server_tags (
   PRIMARY KEY (tag, server_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER availability_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM availability WHERE kind = 'server' AND subject = OLD.id;
+END;
+
 CREATE TRIGGER servers_take_their_rules_along AFTER DELETE ON servers BEGIN
   DELETE FROM alert_rule_firing WHERE subject_kind = 'server' AND subject_id = OLD.id;
   DELETE FROM alert_rule_waiting WHERE subject_kind = 'server' AND subject_id = OLD.id;
@@ -812,6 +840,10 @@ CREATE TABLE service_states (
   called_at     INTEGER,                             -- of a heartbeat: its last call
   call          TEXT    NOT NULL DEFAULT ''          -- JSON: exit code and output of that call
 ) STRICT;
+
+CREATE TRIGGER availability_of_service AFTER DELETE ON services BEGIN
+  DELETE FROM availability WHERE kind = 'service' AND subject = OLD.id;
+END;
 
 CREATE TABLE services (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,

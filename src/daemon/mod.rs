@@ -56,6 +56,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::notifications::FEATURE,
     &features::watch::silences::FEATURE,
     &features::watch::alerts::FEATURE,
+    &features::watch::availability::FEATURE,
     &features::automation::actions::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,

@@ -217,6 +217,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/services/bot/edit",
         "/services/backup",
         "/services/new?kind=http",
+        "/availability",
+        "/availability/service/1",
         "/tasks",
         "/tasks/1",
         "/alerts",

@@ -14,6 +14,7 @@ mod admission;
 mod alerts;
 mod api;
 mod audit;
+mod availability;
 mod audited;
 mod control;
 mod auth;
