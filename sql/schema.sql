@@ -303,6 +303,10 @@ CREATE TRIGGER silences_of_domain AFTER DELETE ON domains BEGIN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'domain' AND target_id = OLD.id);
 END;
 
+CREATE TRIGGER status_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM status_things WHERE kind = 'domain' AND subject = OLD.id;
+END;
+
 CREATE TABLE domains (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
   domain         TEXT    NOT NULL UNIQUE,     -- A-labels, lower case, no final dot
@@ -771,6 +775,10 @@ CREATE TRIGGER silences_of_server AFTER DELETE ON servers BEGIN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'server' AND target_id = OLD.id);
 END;
 
+CREATE TRIGGER status_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM status_things WHERE kind = 'server' AND subject = OLD.id;
+END;
+
 CREATE TABLE servers (
   id                INTEGER PRIMARY KEY AUTOINCREMENT,
   name              TEXT    NOT NULL UNIQUE COLLATE NOCASE,
@@ -843,6 +851,10 @@ CREATE TABLE service_states (
 
 CREATE TRIGGER availability_of_service AFTER DELETE ON services BEGIN
   DELETE FROM availability WHERE kind = 'service' AND subject = OLD.id;
+END;
+
+CREATE TRIGGER status_of_service AFTER DELETE ON services BEGIN
+  DELETE FROM status_things WHERE kind = 'service' AND subject = OLD.id;
 END;
 
 CREATE TABLE services (
@@ -949,6 +961,31 @@ CREATE TABLE "sitewatch_probes" (
   PRIMARY KEY (domain_id, server_id),
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE status_incidents (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  title       TEXT    NOT NULL,
+  began_at    INTEGER NOT NULL,
+  resolved_at INTEGER                     -- NULL: it goes on
+) STRICT;
+
+CREATE TABLE status_things (
+  kind     TEXT    NOT NULL CHECK (kind IN ('server', 'domain', 'service')),
+  subject  INTEGER NOT NULL,
+  name     TEXT    NOT NULL,
+  section  TEXT    NOT NULL DEFAULT '',
+  position INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE status_updates (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  incident_id INTEGER NOT NULL REFERENCES status_incidents(id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,
+  said        TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX status_updates_incident ON status_updates (incident_id, at);
 
 CREATE TABLE task_locks (
   task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,

@@ -15,6 +15,8 @@ use serde::Serialize;
 pub use queries::{reported_at, set_reported_at};
 pub use share::{Day, Weighed, bar, days, incidents, weigh};
 
+/// Kinds of things that are told of.
+pub const KINDS: &[&str] = &["server", "domain", "service"];
 /// Stretches of time are kept for so long after their end.
 pub const KEEP: Ms = 400 * DAY;
 /// Longest cause, in bytes.

@@ -57,6 +57,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::watch::silences::FEATURE,
     &features::watch::alerts::FEATURE,
     &features::watch::availability::FEATURE,
+    &features::watch::status::FEATURE,
     &features::automation::actions::FEATURE,
     &features::front::document::FEATURE,
     &features::front::health::FEATURE,

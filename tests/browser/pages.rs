@@ -219,6 +219,7 @@ fn every_page_is_clean_in_all_four_looks() {
         "/services/new?kind=http",
         "/availability",
         "/availability/service/1",
+        "/status-page",
         "/tasks",
         "/tasks/1",
         "/alerts",

@@ -5,3 +5,4 @@ pub mod notifications;
 pub mod silences;
 pub mod alerts;
 pub mod availability;
+pub mod status;

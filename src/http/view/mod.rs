@@ -150,6 +150,8 @@ templates![
     "groups/show.html",
     "inventory/show.html",
     "silences/list.html",
+    "status/edit.html",
+    "status/public.html",
     "tasks/_card.html",
     "tasks/_dialog.html",
     "tasks/_log.html",

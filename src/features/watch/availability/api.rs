@@ -24,14 +24,12 @@ pub const ROUTES: &[Route] = &[
         .gives::<Whole>(),
 ];
 
-/// Kinds of things that have one.
-pub const KINDS: &[&str] = &["server", "domain", "service"];
 /// Days of the periods that are shown.
 pub const PERIODS: [i64; 4] = [1, 7, 30, 90];
 
 const CSV: &str = "text/csv; charset=utf-8";
 /// Of a list: only things of this kind.
-pub const KIND: Param = param::choice("kind", KINDS, "Only things of this kind.");
+pub const KIND: Param = param::choice("kind", availability::KINDS, "Only things of this kind.");
 const DAYS: Param = param::number(
     "days",
     1..=400,
@@ -236,7 +234,7 @@ fn csv(items: &[View]) -> Vec<u8> {
 pub fn one(ctx: &Ctx, days: i64) -> Result<Reading> {
     let (kind, id) = (ctx.arg(0), ctx.id::<()>(1, "thing")?.get());
     let missing = || Error::not_found("thing");
-    if !KINDS.contains(&kind) {
+    if !availability::KINDS.contains(&kind) {
         return Err(missing());
     }
     let found = ctx.app.db.read(|conn| read(conn, kind, Some(id), days))?;

@@ -27,7 +27,7 @@ const INCIDENTS_MAX: usize = 200;
 pub const PANELS: &[TargetPanel] = &[TargetPanel {
     slot: "availability",
     data: |ctx, (kind, id)| {
-        if !api::KINDS.contains(&kind) {
+        if !availability::KINDS.contains(&kind) {
             return Ok(Value::Null);
         }
         let found = ctx.app.db.read(|conn| api::read(conn, kind, Some(id), DAYS as i64))?;
@@ -110,7 +110,11 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     let facet = |name: &'static str| (name, name == kind, query(&[("kind", name)]), of(name).count());
     let content = List {
         query: query(&[("kind", kind)]),
-        facets: [""].into_iter().chain(api::KINDS.iter().copied()).map(facet).collect(),
+        facets: [""]
+            .into_iter()
+            .chain(availability::KINDS.iter().copied())
+            .map(facet)
+            .collect(),
         rows: of(kind).map(|one| row(&found, one)).collect(),
         total: found.all.len(),
     };
