@@ -64,6 +64,7 @@ pub const FEATURES: &[&Feature] = &[
     &features::front::doctor::FEATURE,
     &features::front::exporter::FEATURE,
     &features::front::dashboard::FEATURE,
+    &features::front::charts::FEATURE,
     &features::front::docs::FEATURE,
     &features::front::help::FEATURE,
 ];

@@ -220,6 +220,8 @@ fn every_page_is_clean_in_all_four_looks() {
         "/availability",
         "/availability/service/1",
         "/status-page",
+        "/charts",
+        "/charts?series=server:1:cpu&series=service:1:up&subject=server:1",
         "/tasks",
         "/tasks/1",
         "/alerts",

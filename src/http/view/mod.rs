@@ -41,6 +41,7 @@ templates![
     "certificates/form.html",
     "certificates/list.html",
     "certificates/show.html",
+    "charts/show.html",
     "confirm.html",
     "domains/_acts.html",
     "domains/_again.html",
