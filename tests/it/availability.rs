@@ -94,7 +94,7 @@ fn incidents_are_kept_with_their_cause_and_our_own_absence_is_in_no_share() {
     for path in ["/availability", "/availability?kind=service", "/availability/service/1"] {
         let page = browser.get(path);
         assert!(
-            page.status == 200 && page.has("door") && page.has("class=\"days\""),
+            page.status == 200 && page.has("door") && page.has("class=\"upbar\""),
             "{path}"
         );
     }

@@ -62,7 +62,7 @@ fn the_public_page_shows_what_was_chosen_and_nothing_else() {
         "Our things",
         "Shop &amp; orders",
         "Web",
-        "class=\"days\"",
+        "class=\"upbar\"",
         "does not work",
         "99.5",
     ] {

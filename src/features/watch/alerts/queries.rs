@@ -198,10 +198,11 @@ pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The newest of these events about a part, as far as events are kept.
+/// The newest of these events about a part, among those that may still wait for their reaction.
 pub fn told_last(conn: &Conn, kinds: [&str; 2], part: &str) -> Result<Option<String>> {
     let mut statement = conn.prepare_cached(
-        "SELECT kind FROM events WHERE kind IN (?1, ?2) AND data ->> '$.part' = ?3 ORDER BY id DESC LIMIT 1",
+        "SELECT kind FROM events WHERE kind IN (?1, ?2) AND data ->> '$.part' = ?3
+           AND id > (SELECT max(id) - 2000 FROM events) ORDER BY id DESC LIMIT 1",
     )?;
     Ok(statement
         .query_row(params![kinds[0], kinds[1], part], |r| r.get(0))
