@@ -103,6 +103,8 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/containers/1/NAME/logs'",
         "/api/containers/1/NAME/log.txt'",
         "/api/containers/1/NAME/logs/stream'",
+        "/api/availability/NAME/1'",
+        "/api/metrics/history'",
         "/api/heartbeat'",
         "/api/services/NAME'",
         "/api/services/NAME/stats'",

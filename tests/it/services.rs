@@ -111,7 +111,25 @@ fn a_page_is_looked_at_told_down_and_told_up_again() {
         keys.contains(&"up") && keys.contains(&"custom:queue.length"),
         "{keys:?}"
     );
+    let one = admin
+        .get("/api/metrics/history?service=shop&metric=latency&period=1h")
+        .is(200);
+    let [latency] = one["series"].as_array().unwrap().as_slice() else {
+        panic!("{one}")
+    };
+    assert!(latency["key"] == "latency" && !latency["points"].as_array().unwrap().is_empty());
+    admin.get("/api/metrics/history?service=none").fails(404, "not_found");
+    let chosen = "series=service:1:latency&series=service:1:custom:queue.length&series=service:9:up";
+    let charts = admin.get(&format!("/api/charts?{chosen}")).is(200);
+    let keys: Vec<_> = charts["series"].as_array().unwrap().iter().map(|s| &s["key"]).collect();
+    assert_eq!(keys, ["s0", "s1"], "what is not there is left out");
+    admin.get("/api/charts?series=service:1").fails(422, "invalid");
+    admin
+        .get(&format!("/api/charts?{}", ["series=service:1:up"; 13].join("&")))
+        .fails(422, "invalid");
     let mut browser = house.browser_of_admin();
+    let shown = browser.get(&format!("/charts?{chosen}&subject=service:1&period=6h"));
+    assert!(shown.has("data-series=\"s1\"") && shown.has("value=\"service:1:latency\""));
     for path in [
         "/services",
         "/services/shop",

@@ -86,6 +86,10 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/api/services/{name}/stats", may(Read, Services), stats)
         .query(PERIOD)
         .gives::<Stats>(),
+    route(Get, "/api/metrics/history", may(Read, Services), history)
+        .refuses(&[404])
+        .query(HISTORY)
+        .gives::<Stats>(),
     route(Get, "/api/heartbeat", Right::Public, heartbeat)
         .refuses(&[404])
         .query(CALL)
@@ -113,6 +117,16 @@ const LINES: &[Param] = &param::joined::<{ logs::LINES.len() + 1 }>(&[
 ]);
 
 const PERIOD: &[Param] = &[param::text("period", 10, "`1h` and longer, up to now.")];
+
+const HISTORY: &[Param] = &[
+    param::text("service", 100, "Name of the service."),
+    param::text(
+        "metric",
+        200,
+        "Key of one series, as `latency` or `custom:queue`; without it all.",
+    ),
+    param::text("period", 10, "`1h` and longer, up to now."),
+];
 
 /// Longest output of a call.
 const OUTPUT_MAX: u64 = 10 << 10;
@@ -537,8 +551,19 @@ pub fn chart(ctx: &Ctx, id: i64) -> Result<(&'static str, Window, Vec<Series>)> 
 }
 
 fn stats(ctx: &Ctx) -> Result<Reply> {
-    let s = service(ctx)?;
-    let (period, window, series) = chart(ctx, s.id.get())?;
+    told(ctx, &service(ctx)?, "")
+}
+
+/// The same, asked for by names in the query.
+fn history(ctx: &Ctx) -> Result<Reply> {
+    let s = ctx.app.db.read(|conn| called(conn, ctx.param("service")))?;
+    told(ctx, &s, ctx.param("metric"))
+}
+
+/// A service's series, or one of them.
+fn told(ctx: &Ctx, s: &Service, metric: &str) -> Result<Reply> {
+    let (period, window, mut series) = chart(ctx, s.id.get())?;
+    series.retain(|line| metric.is_empty() || line.key == metric);
     Reply::json(&Stats {
         period,
         step_s: window.step_s,

@@ -3,6 +3,7 @@
 use super::kinds;
 use super::model::{Fields, POLICIES};
 use super::verdict::{End, Figures, Health, STATES};
+use crate::availability;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -10,6 +11,9 @@ use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+
+/// Kind of things that services are.
+const SERVICES: &str = "service";
 
 /// A service.
 #[derive(Debug, Clone)]
@@ -364,7 +368,7 @@ pub fn put_state(conn: &Conn, id: Id<id::Service>, s: &State) -> Result<()> {
         s.called_at,
         call
     ])?;
-    Ok(())
+    availability::record(conn, (SERVICES, id.get()), s.health.availability(), s.since, &s.say)
 }
 
 /// Notes which revision of a command's unit is on its server.
