@@ -266,3 +266,21 @@ fn the_command_line_tells_by_its_code_and_a_monitor_cannot_be_started() {
         .fails(409, "service_only_looked_at");
     assert_ne!(cli(&["svc-restart", "shop"]).0, 0);
 }
+
+#[test]
+fn a_rule_on_a_services_figures_is_an_alert_about_that_service() {
+    let page = Page::start();
+    page.says(200, "well");
+    let house = House::new();
+    let admin = house.admin();
+    let url = format!("http://{}/", page.at);
+    admin.post("/api/services", &json!({ "name": "slow", "kind": "http", "url": url, "interval_s": 10 })).is(201);
+    let rule = json!({ "name": "slow answers", "watches": "service_latency", "threshold": 0, "for_s": 0, "level": "ERROR" });
+    admin.post("/api/alert-rules", &rule).is(201);
+    let alert = eventually("an alert", || {
+        let all = admin.get("/api/alerts?state=firing").is(200);
+        all["items"].as_array().unwrap().iter().find(|alert| alert["kind"] == "metric.service_latency").cloned()
+    });
+    assert_eq!((&alert["target"]["type"], &alert["target"]["name"]), (&json!("service"), &json!("slow")));
+    assert_eq!(alert["level"], "ERROR");
+}
