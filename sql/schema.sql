@@ -148,6 +148,26 @@ CREATE INDEX audit_object_kind ON audit (object_kind, at);
 
 CREATE INDEX audit_object_ref ON audit (object_ref, at);
 
+CREATE TABLE availability (
+  kind    TEXT    NOT NULL CHECK (kind IN ('server', 'domain', 'service')),
+  subject INTEGER NOT NULL,
+  since   INTEGER NOT NULL,
+  until   INTEGER,                        -- NULL: it is so now
+  state   TEXT    NOT NULL CHECK (state IN ('up', 'down', 'unknown')),
+  cause   TEXT    NOT NULL DEFAULT '',    -- one sentence
+  PRIMARY KEY (kind, subject, since)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE availability_off (
+  since INTEGER PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE availability_report (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE backups (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
   began_at        INTEGER NOT NULL,
@@ -274,9 +294,17 @@ CREATE TABLE domain_sites (
 
 CREATE INDEX domain_sites_server ON domain_sites (server_id);
 
+CREATE TRIGGER availability_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM availability WHERE kind = 'domain' AND subject = OLD.id;
+END;
+
 CREATE TRIGGER silences_of_domain AFTER DELETE ON domains BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'domain' AND target_id = OLD.id);
+END;
+
+CREATE TRIGGER status_of_domain AFTER DELETE ON domains BEGIN
+  DELETE FROM status_things WHERE kind = 'domain' AND subject = OLD.id;
 END;
 
 CREATE TABLE domains (
@@ -733,6 +761,10 @@ CREATE TABLE server_tags (
   PRIMARY KEY (tag, server_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER availability_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM availability WHERE kind = 'server' AND subject = OLD.id;
+END;
+
 CREATE TRIGGER servers_take_their_rules_along AFTER DELETE ON servers BEGIN
   DELETE FROM alert_rule_firing WHERE subject_kind = 'server' AND subject_id = OLD.id;
   DELETE FROM alert_rule_waiting WHERE subject_kind = 'server' AND subject_id = OLD.id;
@@ -741,6 +773,10 @@ END;
 CREATE TRIGGER silences_of_server AFTER DELETE ON servers BEGIN
   DELETE FROM silences WHERE id IN
     (SELECT silence_id FROM silence_targets WHERE target_type = 'server' AND target_id = OLD.id);
+END;
+
+CREATE TRIGGER status_of_server AFTER DELETE ON servers BEGIN
+  DELETE FROM status_things WHERE kind = 'server' AND subject = OLD.id;
 END;
 
 CREATE TABLE servers (
@@ -813,6 +849,14 @@ CREATE TABLE service_states (
   call          TEXT    NOT NULL DEFAULT ''          -- JSON: exit code and output of that call
 ) STRICT;
 
+CREATE TRIGGER availability_of_service AFTER DELETE ON services BEGIN
+  DELETE FROM availability WHERE kind = 'service' AND subject = OLD.id;
+END;
+
+CREATE TRIGGER status_of_service AFTER DELETE ON services BEGIN
+  DELETE FROM status_things WHERE kind = 'service' AND subject = OLD.id;
+END;
+
 CREATE TABLE services (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
   name           TEXT    NOT NULL UNIQUE COLLATE NOCASE,
@@ -837,7 +881,7 @@ CREATE TABLE services (
   revision       INTEGER NOT NULL DEFAULT 1,
   created_at     INTEGER NOT NULL,
   updated_at     INTEGER NOT NULL
-) STRICT;
+, applied INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX services_server ON services (server_id);
 
@@ -917,6 +961,31 @@ CREATE TABLE "sitewatch_probes" (
   PRIMARY KEY (domain_id, server_id),
   FOREIGN KEY (domain_id, server_id) REFERENCES domain_sites(domain_id, server_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE status_incidents (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  title       TEXT    NOT NULL,
+  began_at    INTEGER NOT NULL,
+  resolved_at INTEGER                     -- NULL: it goes on
+) STRICT;
+
+CREATE TABLE status_things (
+  kind     TEXT    NOT NULL CHECK (kind IN ('server', 'domain', 'service')),
+  subject  INTEGER NOT NULL,
+  name     TEXT    NOT NULL,
+  section  TEXT    NOT NULL DEFAULT '',
+  position INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE status_updates (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  incident_id INTEGER NOT NULL REFERENCES status_incidents(id) ON DELETE CASCADE,
+  at          INTEGER NOT NULL,
+  said        TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX status_updates_incident ON status_updates (incident_id, at);
 
 CREATE TABLE task_locks (
   task_id  INTEGER NOT NULL REFERENCES tasks(id) ON DELETE CASCADE,

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod settings;
 pub mod notice;
 pub mod series;
+pub mod availability;
 pub mod journal;
 pub mod access;
 pub mod kinds;

@@ -271,6 +271,7 @@ const TABLE: &[Row] = &[
     row(Edit, AlertRules, OPERATORS),
     row(Read, Alerts, ALL),
     row(Edit, Alerts, OPERATORS),
+    row(Run, Alerts, WORKERS),
     row(Read, Silences, ALL),
     row(Edit, Silences, WORKERS),
     row(Read, Notifications, PEOPLE),

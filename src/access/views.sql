@@ -38,6 +38,10 @@ CREATE TEMP VIEW container_engines AS SELECT * FROM main.container_engines WHERE
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'containers:read' AND r.type = 'server');
 CREATE TEMP VIEW services AS SELECT * FROM main.services WHERE 'services:read' IN everything
   OR server_id IN (SELECT r.id FROM reached r WHERE r."right" = 'services:read' AND r.type = 'server');
+CREATE TEMP VIEW availability AS SELECT * FROM main.availability WHERE CASE kind
+  WHEN 'server' THEN subject IN (SELECT id FROM temp.servers)
+  WHEN 'domain' THEN subject IN (SELECT id FROM temp.domains)
+  ELSE subject IN (SELECT id FROM temp.services) END;
 CREATE TEMP VIEW groups AS SELECT * FROM main.groups WHERE ('groups:read' IN everything
   OR id IN (SELECT r.id FROM reached r WHERE r."right" = 'groups:read' AND r.type = 'group'))
   AND id NOT IN (SELECT h.id FROM hidden h WHERE h.type = 'group');

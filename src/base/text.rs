@@ -123,6 +123,23 @@ pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
+/// One cell of CSV (RFC 4180). What a spreadsheet would take for a formula is given as text, by an apostrophe in front (OWASP, “CSV
+/// Injection”).
+pub fn csv_cell(out: &mut Vec<u8>, text: &str) {
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        "'"
+    } else {
+        ""
+    };
+    match text.contains([',', '"', '\r', '\n']) {
+        true => out.extend_from_slice(format!("\"{guard}{}\"", text.replace('"', "\"\"")).as_bytes()),
+        false => {
+            out.extend_from_slice(guard.as_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
 /// Is the character invisible, or does it change the order of the text around it? Two names that look the same could
 /// then differ. (Unicode's Default_Ignorable_Code_Point, separators and annotations, and the empty braille pattern.)
 /// [`is_joiner`] tells those that scripts and emoji need within words.

@@ -36,8 +36,8 @@ const SCRIPTS: &[(&str, &str)] = sources!["js":
     "dom.js" "words.js" "format.js" "toast.js" "api.js" "live.js" "theme.js" "actions.js" "dialogs.js" "tables.js"
     "palette.js" "app.js"
     "canvas.js" "chart.js" "confirm.js" "log.js" "steps.js"
-    "figures.js" "alerts.js" "files.js" "containers.js" "overview.js" "progress.js" "rules.js" "secrets.js" "server.js"
-    "servers.js" "services.js" "tasks.js"
+    "figures.js" "alerts.js" "files.js" "lines.js" "containers.js" "overview.js" "progress.js" "rules.js" "secrets.js"
+    "series.js" "server.js" "servers.js" "services.js" "tasks.js"
 ];
 
 const PICTURES: &[(&str, &str)] = sources!["icons": "icons.svg" "icon.svg" "icon-degraded.svg" "icon-down.svg"];

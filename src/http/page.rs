@@ -32,6 +32,21 @@ pub fn frame(ctx: &Ctx) -> Result<Page> {
     frame_for(ctx.web, ctx.app, ctx.request, (ctx.maybe_actor(), ctx.place()))
 }
 
+/// The page frame for who nobody knows, whoever it is: what caches may keep and give to others. Its language is that of the
+/// address, else of the browser.
+pub fn for_everybody(ctx: &Ctx) -> Result<Page> {
+    let accepted = || Lang::accepted(ctx.request.header("accept-language").unwrap_or_default());
+    let asked = ctx.request.param("lang").and_then(Lang::parse);
+    Ok(Page {
+        locale: Locale {
+            lang: asked.unwrap_or_else(accepted),
+            zone: zone(ctx.web, None)?,
+        },
+        now: clock::now(),
+        ..Page::default()
+    })
+}
+
 /// `app`: restricted to what the reader may see.
 fn frame_for(web: &Web, app: &App, request: &Request, (actor, place): (Option<&Actor>, &Place)) -> Result<Page> {
     let mut page = bare(request, actor);

@@ -8,6 +8,7 @@ use crate::base::process::Cancel;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::base::shell;
+use crate::base::text;
 use crate::ssh::{Ssh, Target};
 use std::io::Write;
 
@@ -51,6 +52,71 @@ pub fn service(unit: &str, owner: &str, act: Act) -> Result<Recipe> {
         installs: Vec::new(),
         values: Secret::new(shell::assignments(&values)?),
         text: script!("prelude.sh", "act_service.sh"),
+    })
+}
+
+/// A unit of ours that is written and started.
+#[derive(Debug)]
+pub struct Command<'a> {
+    /// Its name, with `.service`.
+    pub unit: &'a str,
+    /// First line of its file.
+    pub mark: &'a str,
+    /// The whole file, without an end of its last line.
+    pub text: &'a str,
+    /// The file of its secrets, likewise; empty: there is none.
+    pub secrets: &'a str,
+    /// What must be there and executable.
+    pub program: &'a str,
+    /// Who must be there, or empty.
+    pub owner: &'a str,
+    /// Folder that must be there, or empty.
+    pub folder: &'a str,
+    /// Start or restart.
+    pub act: Act,
+}
+
+/// Writes a unit, enables and starts it; when anything fails, what was there before is back. Fact: `after`.
+pub fn command(command: &Command) -> Result<Recipe> {
+    let values = [
+        ("UNIT", command.unit),
+        ("MARK", command.mark),
+        ("TEXT_64", &text::base64(command.text.as_bytes())),
+        ("ENV_64", &text::base64(command.secrets.as_bytes())),
+        ("PROGRAM", command.program),
+        ("OWNER", command.owner),
+        ("FOLDER", command.folder),
+        ("ACT", command.act.name()),
+    ];
+    Ok(Recipe {
+        name: "command",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec![
+            "unit_free",
+            "unit_needs",
+            "unit_secrets",
+            "unit_written",
+            "unit_enabled",
+            "service_started",
+        ],
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&values)?),
+        text: script!("prelude.sh", "act_command.sh"),
+    })
+}
+
+/// Stops a unit of ours and takes it away with its secrets.
+pub fn command_gone(unit: &str, mark: &str) -> Result<Recipe> {
+    let values = [("UNIT", unit), ("MARK", mark), ("ACT", "remove")];
+    Ok(Recipe {
+        name: "command_gone",
+        root: true,
+        deadline: 5 * MINUTE,
+        plan: vec!["unit_ours", "unit_gone"],
+        installs: Vec::new(),
+        values: Secret::new(shell::assignments(&values)?),
+        text: script!("prelude.sh", "act_command.sh"),
     })
 }
 

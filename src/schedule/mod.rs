@@ -10,6 +10,7 @@ mod queries;
 pub mod stored;
 
 use crate::app::App;
+use crate::availability;
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Result};
 use crate::base::log;
@@ -58,7 +59,12 @@ impl Scheduler {
     pub fn start(app: Arc<App>, work: Vec<&'static Periodic>) -> Result<Scheduler> {
         let work: Vec<_> = std::iter::once(&HEART).chain(work).collect();
         work.iter().for_each(|w| app.pulses.expect(w.name, w.every));
-        app.pulses.resume(app.db.read(queries::all)?);
+        let before = app.db.read(queries::all)?;
+        if let Some(alive) = before.iter().map(|run| run.alive_at).filter(|at| *at > 0).max() {
+            app.db
+                .write_reserved(|tx| availability::was_off(tx, alive, clock::now()))?;
+        }
+        app.pulses.resume(before);
         let all = app.pulses.all();
         app.db.write_reserved(|tx| queries::keep_only(tx, &all))?;
         let (short, long): (Vec<_>, Vec<_>) = work.into_iter().partition(|w| matches!(w.run, Work::Short(_)));

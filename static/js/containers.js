@@ -1,13 +1,12 @@
-// Containers: the list with the figures of now, and one container with its charts and the lines of its log as they come.
+// Containers: the list with the figures of now, and one container with its charts.
 import { $, $$, put } from './dom.js';
 import { unit } from './format.js';
-import { lines, page, renew, watch } from './live.js';
-import { logs } from './log.js';
+import { page, renew, watch } from './live.js';
+import { follow } from './lines.js';
 import { load, mark, periods } from './figures.js';
 
 const { dataset } = document.body;
 const CHARTS_MS = 30e3;
-const names = new Map($$('#server_id option').map(option => [option.value, option.textContent.trim()]));
 const stateOf = c => `${c.state}/${c.health}/${c.troubles.join(' ')}`;
 
 if (page().kind === 'containers') {
@@ -21,17 +20,8 @@ if (page().kind === 'containers') {
   });
 }
 
-function kindOf(line) {
-  if (line.stream === 'note') return 'st';
-  if (line.level === 'error' || line.level === 'critical') return 'e';
-  if (line.level === 'warning') return 'w';
-  return line.stream === 'stderr' ? 'x' : '';
-}
-
-const lineOf = (line, seq) => ({ seq, at: Date.parse(line.ts), kind: kindOf(line), text: line.line });
-
 if (page().kind === 'container') {
-  const { path } = dataset, log = logs.get('log');
+  const { path } = dataset;
   mark($$('#happened [data-at]').map(row => ({ at: +row.dataset.at, name: $('div', row).textContent.trim() })));
   if (periods) {
     load(`${path}/stats`);
@@ -40,16 +30,5 @@ if (page().kind === 'container') {
   watch(path, c => {
     if (dataset.state !== stateOf(c)) renew();
   });
-  if (dataset.running !== undefined) {
-    lines(`/api${path}/logs/stream${dataset.query}`, +dataset.seq, (line, seq) => log.append(lineOf(line, seq)));
-  }
-}
-
-if (page().kind === 'logs' && dataset.running !== undefined) {
-  const log = logs.get('found');
-  lines(`/api/log-search/stream${dataset.query}`, +dataset.seq, (line, seq) => {
-    const server = line.server_id === 'local' ? 'local' : names.get(String(line.server_id)) || line.server_id;
-    const href = `/containers/${line.container_id}?at=${line.cursor}#L${seq}`;
-    log.append({ ...lineOf(line, seq), of: [`${server}/${line.container}`, href] });
-  });
+  follow(`/api${path}/logs/stream`);
 }

@@ -109,7 +109,8 @@ function drawChart(figure, answer, grid) {
 export async function load(from) {
   path = from;
   try {
-    draw(await api(`${path}?period=${$('[aria-current]', periods).dataset.v}`));
+    const period = `period=${$('[aria-current]', periods).dataset.v}`;
+    draw(await api(path + (path.includes('?') ? '&' : '?') + period));
   } catch (e) {
     rethrow(e);
   }

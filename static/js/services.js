@@ -3,6 +3,7 @@ import { $, $$, put } from './dom.js';
 import { unit } from './format.js';
 import { page, renew, watch } from './live.js';
 import { load, periods } from './figures.js';
+import { follow } from './lines.js';
 
 const { dataset } = document.body;
 const CHARTS_MS = 30e3;
@@ -26,6 +27,7 @@ if (page().kind === 'service') {
     load(`${path}/stats`);
     setInterval(() => document.hidden || load(`${path}/stats`), CHARTS_MS);
   }
+  follow(`/api${path}/logs/stream`);
   watch(path, s => {
     if (dataset.state !== stateOf(s)) renew();
   });

@@ -103,9 +103,15 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/containers/1/NAME/logs'",
         "/api/containers/1/NAME/log.txt'",
         "/api/containers/1/NAME/logs/stream'",
+        "/api/availability/NAME/1'",
+        "/api/metrics/history'",
         "/api/heartbeat'",
         "/api/services/NAME'",
         "/api/services/NAME/stats'",
+        "/api/services/NAME/unit'",
+        "/api/services/NAME/logs'",
+        "/api/services/NAME/log.txt'",
+        "/api/services/NAME/logs/stream'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

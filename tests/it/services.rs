@@ -111,7 +111,25 @@ fn a_page_is_looked_at_told_down_and_told_up_again() {
         keys.contains(&"up") && keys.contains(&"custom:queue.length"),
         "{keys:?}"
     );
+    let one = admin
+        .get("/api/metrics/history?service=shop&metric=latency&period=1h")
+        .is(200);
+    let [latency] = one["series"].as_array().unwrap().as_slice() else {
+        panic!("{one}")
+    };
+    assert!(latency["key"] == "latency" && !latency["points"].as_array().unwrap().is_empty());
+    admin.get("/api/metrics/history?service=none").fails(404, "not_found");
+    let chosen = "series=service:1:latency&series=service:1:custom:queue.length&series=service:9:up";
+    let charts = admin.get(&format!("/api/charts?{chosen}")).is(200);
+    let keys: Vec<_> = charts["series"].as_array().unwrap().iter().map(|s| &s["key"]).collect();
+    assert_eq!(keys, ["s0", "s1"], "what is not there is left out");
+    admin.get("/api/charts?series=service:1").fails(422, "invalid");
+    admin
+        .get(&format!("/api/charts?{}", ["series=service:1:up"; 13].join("&")))
+        .fails(422, "invalid");
     let mut browser = house.browser_of_admin();
+    let shown = browser.get(&format!("/charts?{chosen}&subject=service:1&period=6h"));
+    assert!(shown.has("data-series=\"s1\"") && shown.has("value=\"service:1:latency\""));
     for path in [
         "/services",
         "/services/shop",
@@ -247,4 +265,22 @@ fn the_command_line_tells_by_its_code_and_a_monitor_cannot_be_started() {
         .post("/api/services/shop/start", &json!({}))
         .fails(409, "service_only_looked_at");
     assert_ne!(cli(&["svc-restart", "shop"]).0, 0);
+}
+
+#[test]
+fn a_rule_on_a_services_figures_is_an_alert_about_that_service() {
+    let page = Page::start();
+    page.says(200, "well");
+    let house = House::new();
+    let admin = house.admin();
+    let url = format!("http://{}/", page.at);
+    admin.post("/api/services", &json!({ "name": "slow", "kind": "http", "url": url, "interval_s": 10 })).is(201);
+    let rule = json!({ "name": "slow answers", "watches": "service_latency", "threshold": 0, "for_s": 0, "level": "ERROR" });
+    admin.post("/api/alert-rules", &rule).is(201);
+    let alert = eventually("an alert", || {
+        let all = admin.get("/api/alerts?state=firing").is(200);
+        all["items"].as_array().unwrap().iter().find(|alert| alert["kind"] == "metric.service_latency").cloned()
+    });
+    assert_eq!((&alert["target"]["type"], &alert["target"]["name"]), (&json!("service"), &json!("slow")));
+    assert_eq!(alert["level"], "ERROR");
 }

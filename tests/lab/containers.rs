@@ -115,15 +115,21 @@ impl Lab {
 
     #[track_caller]
     fn has_all(&self, server: i64, name: &str, count: u32) {
-        let all = || {
+        let stored = || {
             let c = self.house.admin().get(&format!("/api/containers/{server}/{name}"));
-            (c.status == 200 && c.is(200)["log_lines"].as_u64().unwrap() >= u64::from(count)).then_some(())
-        };
-        for _ in 0..8 {
-            if all().is_some() {
-                break;
+            if c.status == 200 {
+                c.is(200)["log_lines"].as_u64().unwrap()
+            } else {
+                0
             }
+        };
+        // As long as more come in.
+        let (mut before, mut still) = (0, 0);
+        while before < u64::from(count) && still < 8 {
             std::thread::sleep(std::time::Duration::from_secs(5));
+            let now = stored();
+            still = if now > before { 0 } else { still + 1 };
+            before = now;
         }
         let (numbers, notes) = self.lines(server, name);
         let missing: Vec<u32> = (1..=count)

@@ -4,6 +4,7 @@ pub mod document;
 pub mod health;
 pub mod exporter;
 pub mod dashboard;
+pub mod charts;
 pub mod docs;
 pub mod help;
 pub mod doctor;

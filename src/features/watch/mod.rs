@@ -4,3 +4,5 @@ pub mod rules;
 pub mod notifications;
 pub mod silences;
 pub mod alerts;
+pub mod availability;
+pub mod status;

@@ -140,12 +140,17 @@ fn period(ctx: &Ctx, now: u32) -> Result<(&'static str, u32)> {
     Ok((period, from))
 }
 
-/// The series of any subject in `?period=`, up to now. Error: there is no such period.
-pub fn chart_of_subject(ctx: &Ctx, subject: Subject) -> Result<(&'static str, Window, Vec<Series>)> {
+/// `?period=`, up to now. Error: there is no such period.
+pub fn window(ctx: &Ctx) -> Result<(&'static str, Window)> {
     let now = u32::try_from(clock::now() / SECOND).unwrap_or(0);
     let (period, from) = period(ctx, now)?;
     let keep = ctx.app.db.read(settings::keep)?;
-    let window = Window::new(from, now, now, &keep);
+    Ok((period, Window::new(from, now, now, &keep)))
+}
+
+/// The series of any subject in `?period=`, up to now. Error: there is no such period.
+pub fn chart_of_subject(ctx: &Ctx, subject: Subject) -> Result<(&'static str, Window, Vec<Series>)> {
+    let (period, window) = window(ctx)?;
     let series = Store::new(ctx.app.metrics.clone()).history(subject, &window)?;
     Ok((period, window, series))
 }

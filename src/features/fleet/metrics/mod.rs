@@ -19,7 +19,7 @@ mod api;
 mod pages;
 
 use crate::feature::Feature;
-pub use api::chart_of_subject;
+pub use api::{chart_of_subject, window};
 pub use availability::{Change, step};
 pub use exposition::{STATE_HELP, state_figure};
 pub use glances::{Disk, Sample, parse};

@@ -1,13 +1,14 @@
 //! Processes poll outcomes: stores them, publishes them to observers, uses them as evidence about our own network, and
 //! updates availability.
 
-use super::availability;
+use super::availability as of_servers;
 use super::probe::{Outcome, Polled};
 use super::readings;
 use super::recorder::Recorder;
 use super::uplink::{Uplink, UplinkChange};
 use crate::app::App;
-use crate::base::clock::rfc3339;
+use crate::availability;
+use crate::base::clock::{self, rfc3339};
 use crate::base::error::Result;
 use crate::base::log;
 use crate::base::parallel::lock;
@@ -57,7 +58,7 @@ impl Outcomes {
             done = done.and(logged(what, self.write_uplink(change)));
         }
         let what = "the servers' availability could not be written";
-        done.and(logged(what, availability::update(&self.app, &counted)))
+        done.and(logged(what, of_servers::update(&self.app, &counted)))
     }
 
     /// The note is written before the alarm and removed after the all-clear: after a crash in between, one of them is
@@ -87,6 +88,8 @@ impl Outcomes {
                     &[("after_s", &(after_ms / 1_000).to_string())],
                 );
                 let data = serde_json::json!({ "name": "Lamplighter", "after_s": after_ms / 1_000, "first": first });
+                let now = clock::now();
+                self.app.db.write(|tx| availability::was_off(tx, now - after_ms, now))?;
                 emit("controller.online", &data)?;
                 self.recorder.set_note(OFFLINE_SINCE, None)
             }

@@ -20,6 +20,7 @@ mod api;
 mod pages;
 
 use crate::access::right;
+use crate::availability;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -137,8 +138,15 @@ pub fn all(conn: &Conn) -> Result<Vec<Server>> {
 }
 
 /// Set by `metrics`: result of the last polls.
-pub fn set_availability(tx: &Tx, id: Id<id::Server>, availability: &Availability) -> Result<()> {
-    queries::set_availability(tx, id, availability)
+pub fn set_availability(tx: &Tx, id: Id<id::Server>, now: &Availability) -> Result<()> {
+    queries::set_availability(tx, id, now)?;
+    let state = match now.status {
+        "ok" => availability::State::Up,
+        "unreachable" => availability::State::Down,
+        _ => availability::State::Unknown,
+    };
+    let say = now.error.as_ref().map_or("", |(_, say)| say);
+    availability::record(tx, ("server", id.get()), state, now.since, say)
 }
 
 /// Set by `metrics`: addresses of the server's name and, if they indicate another machine, a sentence.

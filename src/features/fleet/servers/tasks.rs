@@ -10,6 +10,7 @@ use super::{HostKeyState, Server, queries};
 use crate::access::Allowed;
 use crate::access::right::{self, may};
 use crate::app::App;
+use crate::availability;
 use crate::base::clock;
 use crate::base::error::{self, Error, Result};
 use crate::base::host::Guest;
@@ -456,6 +457,7 @@ fn remove_glances(run: &Run) -> Result<Outcome> {
         queries::set_glances(tx, id, &f, "unknown")?;
         queries::set_sealed(tx, id, "glances_password", None)?;
         queries::set_newcomer(tx, id, clock::now())?;
+        availability::record(tx, ("server", id.get()), availability::State::Unknown, clock::now(), "")?;
         let stored = super::get(tx, id)?;
         let mut facts: BTreeMap<String, String> = serde_json::from_str(&stored.facts).unwrap_or_default();
         facts.retain(|key, _| !key.starts_with("glances") && key != "tls_sha256");

@@ -45,6 +45,7 @@ chapters! {
     "operations": "src/manual/operations.md",
     "hosts": "src/manual/hosts.md",
     "services": "src/manual/services.md",
+    "availability": "src/manual/availability.md",
     "security": "src/manual/security.md",
     "rights": "src/manual/rights.md",
     "changes": "src/manual/changes.md",

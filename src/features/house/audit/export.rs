@@ -70,7 +70,7 @@ impl Export {
                 if n > 0 {
                     out.push(b',');
                 }
-                cell(out, text);
+                text::csv_cell(out, text);
             }
             out.extend_from_slice(b"\r\n");
         }
@@ -109,23 +109,6 @@ impl Source for Export {
     }
 }
 
-/// One cell. What a spreadsheet would take for a formula is given as text, by an apostrophe in front (OWASP, “CSV
-/// Injection”).
-fn cell(out: &mut Vec<u8>, text: &str) {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        "'"
-    } else {
-        ""
-    };
-    match text.contains([',', '"', '\r', '\n']) {
-        true => out.extend_from_slice(format!("\"{guard}{}\"", text.replace('"', "\"\"")).as_bytes()),
-        false => {
-            out.extend_from_slice(guard.as_bytes());
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +117,7 @@ mod tests {
     fn a_cell_is_text_to_every_spreadsheet() {
         let of = |text: &str| {
             let mut out = Vec::new();
-            cell(&mut out, text);
+            text::csv_cell(&mut out, text);
             String::from_utf8(out).unwrap()
         };
         for (text, written) in [

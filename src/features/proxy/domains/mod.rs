@@ -30,7 +30,8 @@ mod on_demand;
 
 use crate::access::right;
 use crate::app::App;
-use crate::base::clock::Ms;
+use crate::availability;
+use crate::base::clock::{self, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
 use crate::db::{Conn, Tx};
@@ -172,5 +173,15 @@ pub fn set_cert_status(tx: &Tx, id: Id<id::Domain>, status: &CertStatus, at: Ms)
 
 /// Set by the watch of sites. `state` as in [`Domain::answer_state`]. Not a change of the domain's revision.
 pub fn set_answers(tx: &Tx, id: Id<id::Domain>, state: &str, say: &[String], since: Option<Ms>) -> Result<()> {
-    queries::set_answers(tx, id, state, say, since)
+    queries::set_answers(tx, id, state, say, since)?;
+    // A visitor gets an answer from one of its servers.
+    let is = match state {
+        "unknown" => availability::State::Unknown,
+        "ok" | "partly" => availability::State::Up,
+        _ => availability::State::Down,
+    };
+    let since = since
+        .filter(|_| is == availability::State::Down)
+        .unwrap_or_else(clock::now);
+    availability::record(tx, ("domain", id.get()), is, since, &say.join(" "))
 }

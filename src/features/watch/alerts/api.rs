@@ -1,7 +1,7 @@
 //! The alerts' JSON API.
 
-use super::{Alert, Dependents, Filter, Why};
-use crate::access::right::{Alerts, Edit, Read, may};
+use super::{Alert, Dependents, Filter, Why, told};
+use crate::access::right::{Alerts, Edit, Read, Run, may};
 use crate::base::clock::rfc3339;
 use crate::base::error::Result;
 use crate::base::id::{self, Id};
@@ -19,6 +19,10 @@ pub const ROUTES: &[Route] = &[
         .query(LIST)
         .gives::<List<View>>()
         .live(),
+    route(Post, "/api/alerts", may(Run, Alerts), tell)
+        .takes(TOLD)
+        .gives_nothing()
+        .in_maintenance(),
     route(Get, "/api/alerts/{id}", may(Read, Alerts), show)
         .gives::<View>()
         .live(),
@@ -86,6 +90,18 @@ pub fn view(a: &Alert) -> View<'_> {
     }
 }
 
+/// What a program tells.
+const TOLD: &[Param] = &[
+    param::text(
+        "level",
+        20,
+        "`info`, `warning`, `error`, `critical`; `ok` or `resolved`: it is over.",
+    )
+    .required(),
+    param::text("service", 100, "What it is about, as the program calls it.").required(),
+    param::text("message", 2_000, "One or more sentences."),
+];
+
 /// Query parameters of a list.
 pub const LIST: &[Param] = &[
     LIMIT,
@@ -145,4 +161,29 @@ fn acknowledge(ctx: &Ctx) -> Result<Reply> {
         super::get(tx, id, ctx.actor()?)
     })?;
     Reply::json(&view(&alert))
+}
+
+/// A program tells of trouble, or that it is over.
+fn tell(ctx: &Ctx) -> Result<Reply> {
+    let (mut input, by) = (ctx.input()?, ctx.allowed(Run, Alerts)?);
+    let given = input.text("level").unwrap_or_default().trim().to_uppercase();
+    let level = match given.as_str() {
+        "OK" | "RESOLVED" => None,
+        name => Some(Level::parse(name)),
+    };
+    if level == Some(None) && !input.has_error("level") {
+        let say = "level is one of: info, warning, error, critical, ok, resolved.";
+        input.wrong("level", "bad_choice", say);
+    }
+    let service = input.text("service").unwrap_or_default().trim().to_string();
+    if (service.is_empty() || service.contains(char::is_control)) && !input.has_error("service") {
+        input.wrong("service", "required", "Say in one line what it is about.");
+    }
+    let message = input.text("message").unwrap_or_default();
+    input.finish(&[])?;
+    ctx.app.db.write(|tx| match level.flatten() {
+        Some(level) => told::raise(ctx.app, tx, (&service, level, &message), by),
+        None => told::over(ctx.app, tx, &service, &message, by),
+    })?;
+    Ok(Reply::status(204))
 }

@@ -1,8 +1,9 @@
 //! Alerts: made from events, one open alert per kind and target; a repetition increments its count. Recovery resolves
 //! it. Evidence is stored as sentences. Suppression is decided in `inhibit` and `flap`.
 
-mod events;
 mod queries;
+mod told;
+mod events;
 mod flap;
 mod inhibit;
 mod api;

@@ -198,6 +198,17 @@ pub fn targets(conn: &Conn, kind: &str) -> Result<Vec<(String, i64, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The newest of these events about a part, among those that may still wait for their reaction.
+pub fn told_last(conn: &Conn, kinds: [&str; 2], part: &str) -> Result<Option<String>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT kind FROM events WHERE kind IN (?1, ?2) AND data ->> '$.part' = ?3
+           AND id > (SELECT max(id) - 2000 FROM events) ORDER BY id DESC LIMIT 1",
+    )?;
+    Ok(statement
+        .query_row(params![kinds[0], kinds[1], part], |r| r.get(0))
+        .optional()?)
+}
+
 /// Resolves alerts and returns them. A flapping one stays open, resolved for the moment, unless it ends `for_good`: by
 /// a person, or because of something worse.
 pub fn resolve(conn: &Conn, kind: &str, part: &str, target: (&str, i64), for_good: bool, at: Ms) -> Result<Vec<Alert>> {

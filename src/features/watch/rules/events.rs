@@ -1,10 +1,14 @@
 //! Alerts of rules on measurements, and events of rules. `metric.cleared` names the rule that ended an alert.
 
-use crate::access::right::{AlertRules, Containers, Read, Servers, may};
+use crate::access::right::{AlertRules, Containers, Read, Servers, Services, may};
 use crate::kinds::{AlertKind, EventKind};
 
 const fn of_container(name: &'static str) -> EventKind {
     EventKind::alert(name, may(Read, Containers), AlertKind::NEW)
+}
+
+const fn of_service(name: &'static str) -> EventKind {
+    EventKind::alert(name, may(Read, Services), AlertKind::NEW)
 }
 
 /// Event kinds of rules.
@@ -42,6 +46,11 @@ pub const KINDS: &[EventKind] = &[
     of_container("metric.container_ends"),
     of_container("metric.container_unhealthy"),
     of_container("metric.container_log"),
+    of_service("metric.service_cpu"),
+    of_service("metric.service_mem"),
+    of_service("metric.service_latency"),
+    of_service("metric.service_restarts"),
+    of_service("metric.service_uptime"),
     EventKind::streamed("metric.cleared", may(Read, Servers)),
     EventKind::streamed("rule.changed", may(Read, AlertRules)),
 ];

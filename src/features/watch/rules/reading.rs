@@ -112,12 +112,14 @@ mod tests {
     use crate::base::id::Id;
     use crate::features::fleet::metrics::{Polled, SERVERS, Sample, observe};
     use crate::features::workloads::containers::CONTAINERS;
+    use crate::features::workloads::services::SERVICES;
 
     #[test]
     fn every_series_that_a_rule_may_watch_is_measured() {
         for series in SERIES.iter().filter(|s| s.is_observed()) {
             let kind = match series.subject {
                 "server" => &SERVERS,
+                "service" => &SERVICES,
                 _ => &CONTAINERS,
             };
             assert!(kind.place(series.key).is_some(), "{}", series.name);

@@ -139,6 +139,12 @@ pub const SERIES: &[Series] = series! {
     "container" "container_ends"      "ends"      "metric.container_ends"      Count          Some(false);
     "container" "container_unhealthy" "unhealthy" "metric.container_unhealthy" Minutes        Some(false);
     "container" "container_log"       "log"       "metric.container_log"       Lines          Some(false);
+    "service" "service_cpu"      "cpu"      "metric.service_cpu"      CorePercent  None;
+    "service" "service_mem"      "mem"      "metric.service_mem"      Percent      Some(false);
+    "service" "service_mem_used" "mem_used" "metric.service_mem"      Bytes        None;
+    "service" "service_latency"  "latency"  "metric.service_latency"  Milliseconds Some(false);
+    "service" "service_restarts" "restarts" "metric.service_restarts" Count        Some(false);
+    "service" "service_uptime"   "uptime"   "metric.service_uptime"   Minutes      Some(true);
 };
 
 impl Series {

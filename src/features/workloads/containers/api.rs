@@ -1,6 +1,5 @@
 //! The containers' JSON API. It only reads what the collector has stored, and never waits for an engine; acts are tasks.
 
-use super::logs::{self, Answer, Live, ServerRef};
 use super::observed::CONTAINERS;
 use super::queries::{self, Container, EngineRow};
 use super::stats::Usage;
@@ -12,6 +11,7 @@ use crate::base::error::{Error, Field, Result};
 use crate::base::id::{Id, Task};
 use crate::base::shape::{Described, described};
 use crate::features::fleet::metrics;
+use crate::features::workloads::logs::{self, Live, ServerRef};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::reply::{List, Reply, TEXT};
@@ -112,15 +112,6 @@ pub const ROUTES: &[Route] = &[
     )
     .takes(tasks::ACT)
     .answers(Declared::Json(202, Started::SHAPE)),
-    route(Get, "/api/log-search", may(Read, Containers), search)
-        .query(logs::SEARCH)
-        .gives::<logs::Found>(),
-    route(Get, "/api/log-search/log.txt", may(Read, Containers), search_text)
-        .query(logs::SEARCH)
-        .gives_bytes(TEXT),
-    route(Get, "/api/log-search/stream", may(Read, Containers), search_stream)
-        .query(logs::SEARCH_LIVE)
-        .streams(logs::EVENTS),
 ];
 
 const LIST: &[Param] = &[
@@ -367,44 +358,16 @@ fn events(ctx: &Ctx) -> Result<Reply> {
 }
 
 fn lines(ctx: &Ctx) -> Result<Reply> {
-    let asked = logs::asked(ctx, vec![container(ctx)?])?;
+    let asked = logs::asked(ctx, vec![container(ctx)?.speaker()])?;
     Reply::json(&asked.find(ctx.app)?.of_one())
 }
 
-/// The same lines as text, times in UTC.
 fn log_text(ctx: &Ctx) -> Result<Reply> {
-    let c = container(ctx)?;
-    let name = format!("attachment; filename=\"{}.txt\"", c.name);
-    let Answer { lines, .. } = logs::asked(ctx, vec![c])?.find(ctx.app)?;
-    let mut out = String::new();
-    lines.iter().for_each(|(_, line)| logs::text_line(&mut out, "", line));
-    Ok(Reply::text(out).header("Content-Disposition", name))
-}
-
-/// Lines of several containers, each after its name.
-fn search_text(ctx: &Ctx) -> Result<Reply> {
-    let asked = logs::asked(ctx, logs::chosen(ctx)?)?;
-    let names: HashMap<i64, String> = asked.of.iter().map(|one| (one.id, one.full_name())).collect();
-    let mut out = String::new();
-    for ((_, id), line) in &asked.find(ctx.app)?.lines {
-        logs::text_line(&mut out, names.get(id).map_or("", String::as_str), line);
-    }
-    let name = "attachment; filename=\"logs.txt\"";
-    Ok(Reply::text(out).header("Content-Disposition", name))
+    logs::download(ctx, container(ctx)?.speaker())
 }
 
 fn stream(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(Live::of_one(ctx, &container(ctx)?)?)
-}
-
-fn search(ctx: &Ctx) -> Result<Reply> {
-    let asked = logs::asked(ctx, logs::chosen(ctx)?)?;
-    let answer = asked.find(ctx.app)?;
-    Reply::json(&answer.of_many(&asked.of))
-}
-
-fn search_stream(ctx: &Ctx) -> Result<Reply> {
-    ctx.stream(Live::new(ctx, logs::Choice::read(ctx)?)?)
+    ctx.stream(Live::of_one(ctx, container(ctx)?.speaker())?)
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {

@@ -1,10 +1,10 @@
 //! `containers` and `logs`: what the API tells, for the command line.
 
-use super::observed::LOCAL;
 use crate::base::clock::Duration;
 use crate::base::error::{Error, Result};
 use crate::base::text;
 use crate::cli::{Command, Flag, Invocation, NAME, client, print, usage};
+use crate::features::workloads::logs::LOCAL;
 use crate::net::http::Method;
 use serde_json::Value;
 

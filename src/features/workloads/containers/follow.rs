@@ -10,7 +10,7 @@ use super::engine::{Ask, Engine};
 use super::frames::{Frames, Piece};
 use super::lines::{Joiner, Ration};
 use super::model::{EngineId, Inspected};
-use super::resume::{Position, Resume, Verdict};
+use super::resume::{Again, Position, Resume, Verdict};
 use crate::base::clock::{self, Duration, Instant};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::process::{self, Cancel};
@@ -241,6 +241,7 @@ impl Reader<'_> {
         let mut resume = Resume::new(&self.position);
         let mut stream = engine.open(&Ask::Logs(life, self.position.since(skew.theirs()), live), cancel)?;
         let (mut frames, mut joiner) = (Frames::new(self.tty), Joiner::default());
+        let mut again = Again::default();
         let mut buffer = vec![0; STEP];
         let mut last: Option<(Held, Verdict)> = None;
         loop {
@@ -258,7 +259,7 @@ impl Reader<'_> {
             };
             let mut each = |piece: Piece| {
                 let verdict = resume.judge(&piece);
-                if verdict == Verdict::Skip {
+                if verdict == Verdict::Skip || again.is(&piece) {
                     return Ok(());
                 }
                 if whole {

@@ -21,7 +21,6 @@ mod relay;
 mod collect;
 mod events;
 mod tasks;
-mod logs;
 mod api;
 mod pages;
 mod commands;
@@ -31,10 +30,15 @@ use crate::base::clock;
 use crate::base::error::{Error, Result};
 use crate::db::Conn;
 use crate::feature::Feature;
+use crate::features::workloads::logs::{Of, Speaker};
 use std::collections::HashSet;
 
+pub use choice::matches;
 pub use chosen::Chosen;
+pub use follow::Skew;
+pub use lines::Ration;
 pub use observed::CONTAINERS;
+pub use settings::bounds;
 
 /// The feature's declaration.
 pub const FEATURE: Feature = Feature {
@@ -53,6 +57,22 @@ pub const FEATURE: Feature = Feature {
     subjects: &[&CONTAINERS],
     ..Feature::named("containers")
 };
+
+/// Who may have lines: containers of a server, of a compose project (empty: of any), also those that are gone.
+pub fn speakers(conn: &Conn, server: Option<Of>, project: &str) -> Result<Vec<Speaker>> {
+    let filter = queries::Filter {
+        server,
+        state: "any",
+        project,
+        limit: SPEAKERS_MAX,
+        ..Default::default()
+    };
+    let (all, _) = queries::list(conn, &filter)?;
+    Ok(all.iter().map(queries::Container::speaker).collect())
+}
+
+/// Containers of one stream or search.
+const SPEAKERS_MAX: i64 = 2_000;
 
 /// Numbers of the containers that a text chooses; see [`Chosen`].
 pub fn chosen(conn: &Conn, text: &str) -> Result<HashSet<i64>> {

@@ -5,6 +5,7 @@ use super::settings::LOOP_WINDOW;
 use super::stats::Usage;
 use crate::base::clock::{Ms, SECOND};
 use crate::features::fleet::servers;
+use crate::features::workloads::logs::Speaker;
 use crate::kinds::{Related, TargetKind};
 use crate::series::{Key, Kind, Observation, Seen, Unit, Value};
 
@@ -112,18 +113,20 @@ pub fn observe(id: i64, at_ms: Ms, usage: &Usage, course: &Course) -> Observatio
     }
 }
 
-/// What the controller's own machine is called in names and paths.
-pub const LOCAL: &str = "local";
-
 impl Container {
     /// `h3/shop-api-1`; `local/shop-api-1` on the machine that Lamplighter runs on.
     pub fn full_name(&self) -> String {
-        let server = if self.server.is_none() {
-            LOCAL
-        } else {
-            &self.server_name
-        };
-        format!("{server}/{}", self.name)
+        self.speaker().full_name()
+    }
+
+    /// As who speaks the lines of its log.
+    pub fn speaker(&self) -> Speaker {
+        Speaker {
+            subject: self.subject(),
+            server: self.server,
+            server_name: self.server_name.clone(),
+            name: self.name.clone(),
+        }
     }
 
     /// As what its lines and figures are stored for.

@@ -1,13 +1,13 @@
-//! Pages: all containers by server and project, one container with its log, the search over all logs.
+//! Pages: all containers by server and project, one container with its log.
 
-use super::logs::{self, Asked};
-use super::observed::{CONTAINERS as KIND, LOCAL};
+use super::observed::CONTAINERS as KIND;
 use super::queries::{self, Container, EngineRow, Filter};
 use super::{acts, api, tasks};
 use crate::access::right::{Containers, Deploy, Read, may};
-use crate::base::clock::{self, Ms};
+use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::Id;
+use crate::features::workloads::logs::{self, LOCAL, LogView};
 use crate::form::param::{self, Param};
 use crate::http::card::{COUNTER, Card, Counter, Slot};
 use crate::http::menu::{self, Badge, Entry};
@@ -16,9 +16,7 @@ use crate::http::reply::Reply;
 use crate::http::request::Method::{Get, Post};
 use crate::http::route::{Ctx, Panel, Route, route};
 use crate::http::view::Prepared;
-use crate::journal::{Cursor, Level, Line, Span, Stream};
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// Page routes.
 pub const ROUTES: &[Route] = &[
@@ -49,7 +47,6 @@ pub const ROUTES: &[Route] = &[
         },
     )
     .takes(tasks::ACT),
-    route(Get, "/log-search", may(Read, Containers), search).query(logs::SEARCH),
 ];
 
 const LIST: &[Param] = &[
@@ -307,83 +304,6 @@ fn list(ctx: &Ctx) -> Result<Reply> {
     )
 }
 
-/// Whose line it is, where several are in one stream.
-#[derive(Serialize)]
-struct OfLine {
-    id: i64,
-    name: String,
-}
-
-/// A line as shown, like those of tasks.
-#[derive(Serialize)]
-struct LineView {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<OfLine>,
-    seq: i64,
-    at: Ms,
-    class: &'static str,
-    text: String,
-    cursor: String,
-}
-
-/// `static/js/containers.js` does the same for later lines.
-fn line_view(line: &Line) -> LineView {
-    LineView {
-        of: None,
-        seq: line.id,
-        at: line.at / 1_000_000,
-        class: match (line.stream, line.level) {
-            (Stream::Note, _) => "st",
-            (_, Level::Error | Level::Critical) => "e",
-            (_, Level::Warning) => "w",
-            (Stream::Stderr, _) => "x",
-            _ => "",
-        },
-        text: line.text.replace('\u{1b}', "␛"),
-        cursor: line.cursor().text(),
-    }
-}
-
-/// What the lines are narrowed by.
-#[derive(Serialize)]
-struct Narrowed {
-    q: String,
-    level: String,
-    since: String,
-    until: String,
-    stream: String,
-}
-
-fn narrowed(ctx: &Ctx) -> Narrowed {
-    let param = |name: &str| ctx.request.param(name).unwrap_or_default().to_string();
-    Narrowed {
-        q: param("q"),
-        level: param("level"),
-        since: param("since"),
-        until: param("until"),
-        stream: param("stream"),
-    }
-}
-
-impl Narrowed {
-    /// Of the live stream.
-    fn live(&self, more: &[(&str, &str)]) -> String {
-        let own = [("q", self.q.as_str()), ("level", &self.level), ("stream", &self.stream)];
-        query(&[&own[..], more].concat())
-    }
-
-    fn query(&self, more: &[(&str, &str)]) -> String {
-        let own = [
-            ("q", self.q.as_str()),
-            ("level", &self.level),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("stream", &self.stream),
-        ];
-        query(&[&own[..], more].concat())
-    }
-}
-
 /// Something that happened, in the list beside the log.
 #[derive(Serialize)]
 struct EventView {
@@ -401,27 +321,13 @@ struct Show {
     service: String,
     usage: Used,
     period: String,
-    lines: Vec<LineView>,
-    /// Do new lines come in?
-    running: bool,
-    /// What they are narrowed by.
-    live: String,
-    /// Number for the stream.
-    last: i64,
-    older: Option<String>,
-    /// Is this a page of older lines?
-    back: bool,
-    download: String,
+    #[serde(flatten)]
+    log: LogView,
     /// What the container's page says of restarts.
     restart_unhealthy: String,
     restart_label: bool,
     /// Server and name.
     full_name: String,
-    streams: [&'static str; 3],
-    log_lines: i64,
-    log_bytes: i64,
-    narrowed: Narrowed,
-    levels: [&'static str; 7],
     events: Vec<EventView>,
     panels: serde_json::Map<String, serde_json::Value>,
 }
@@ -434,8 +340,6 @@ struct Used {
 
 /// Events beside a log.
 const EVENTS_SHOWN: i64 = 60;
-/// Lines on each side of one that is shown in its context.
-const AROUND: usize = 150;
 
 fn container(ctx: &Ctx) -> Result<Container> {
     let id: Id<KindOfContainer> = ctx.id(0, "container")?;
@@ -448,20 +352,8 @@ enum KindOfContainer {}
 
 fn show(ctx: &Ctx) -> Result<Reply> {
     let c = container(ctx)?;
-    let at = Cursor::parse(ctx.param("at"));
-    let (lines, last, more) = match at {
-        Some(at) => around(ctx, &c, at)?,
-        None => {
-            let asked: Asked = logs::asked(ctx, vec![c.clone()])?;
-            let answer = asked.find(ctx.app)?;
-            let lines = answer.lines.iter().map(|(_, line)| line.clone()).collect();
-            (lines, answer.last(), answer.next())
-        }
-    };
-    let narrowed = narrowed(ctx);
     let usages = api::usages(ctx)?;
     let usage = usages.get(&c.id).copied().unwrap_or_default();
-    let stored = ctx.app.journal.usage_of(c.subject());
     let events = ctx.app.db.read(|conn| queries::events(conn, c.id, EVENTS_SHOWN))?;
     let events = events.into_iter().map(|(_, at, kind, _)| EventView {
         at,
@@ -469,7 +361,6 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         kind,
     });
     let server_ref = server_ref(&c);
-    let is_live = at.is_none() && ctx.param("before").is_empty() && narrowed.until.is_empty();
     let content = Show {
         server_ref: server_ref.clone(),
         life: c.life.chars().take(12).collect(),
@@ -482,25 +373,10 @@ fn show(ctx: &Ctx) -> Result<Reply> {
             "" => "1h".into(),
             period => period.into(),
         },
-        lines: lines.iter().map(line_view).collect(),
-        running: is_live,
-        live: narrowed.live(&[]),
-        back: !is_live,
+        log: LogView::of(ctx, c.speaker())?,
         restart_unhealthy: c.restart_unhealthy.clone(),
         restart_label: c.restart_label,
         full_name: c.full_name(),
-        streams: Stream::NAMES,
-        last,
-        older: more.map(|cursor| narrowed.query(&[("before", &cursor)])),
-        download: format!(
-            "/api/containers/{server_ref}/{}/log.txt{}",
-            c.name,
-            narrowed.query(&[("tail", "5000")])
-        ),
-        log_lines: stored.lines,
-        log_bytes: stored.bytes,
-        narrowed,
-        levels: Level::NAMES,
         events: events.collect(),
         panels: ctx.panels(KIND.name, c.id)?,
         c: row(&c, Some(&usage)),
@@ -510,31 +386,6 @@ fn show(ctx: &Ctx) -> Result<Reply> {
 
 fn kinds_alert(kind: &str) -> bool {
     crate::kinds::alert(kind).is_some()
-}
-
-/// The lines around a place, and where older ones go on.
-fn around(ctx: &Ctx, c: &Container, at: Cursor) -> Result<(Vec<Line>, i64, Option<String>)> {
-    let (until, all) = (
-        clock::mono() + clock::Duration::from_secs(3),
-        crate::journal::Filter::default(),
-    );
-    let before = Span {
-        before: Cursor {
-            id: at.id.saturating_add(1),
-            ..at
-        },
-        ..Span::default()
-    };
-    let after = Span {
-        after: at,
-        ..Span::default()
-    };
-    let (journal, of) = (&ctx.app.journal, [c.subject()]);
-    let older = journal.newest(&of, &all, before, AROUND, until)?;
-    let newer = journal.oldest(&of, &all, after, AROUND, until)?;
-    let lines = older.lines.into_iter().chain(newer.lines);
-    let lines: Vec<Line> = lines.map(|(_, line)| line).collect();
-    Ok((lines, journal.newest_id(), older.more.map(Cursor::text)))
 }
 
 fn act(ctx: &Ctx, kind: &'static str) -> Result<Reply> {
@@ -547,70 +398,4 @@ fn option(ctx: &Ctx) -> Result<Reply> {
     let c = container(ctx)?;
     api::set_restart(ctx, &c, ctx.input()?)?;
     Ok(Reply::see_other(format!("/containers/{}", c.id)))
-}
-
-#[derive(Serialize)]
-struct Search {
-    narrowed: Narrowed,
-    server_id: String,
-    project: String,
-    containers: String,
-    lines: Vec<LineView>,
-    /// Do new lines come in?
-    running: bool,
-    live: String,
-    last: i64,
-    older: Option<String>,
-    back: bool,
-    /// The same choice without a place.
-    newest: String,
-    download: String,
-    levels: [&'static str; 7],
-    streams: [&'static str; 3],
-    /// Servers with containers: in addresses, and their names.
-    servers: Vec<(String, String)>,
-}
-
-fn search(ctx: &Ctx) -> Result<Reply> {
-    let of = logs::chosen(ctx)?;
-    let narrowed = narrowed(ctx);
-    let engines = ctx.app.db.read(queries::engines)?;
-    let servers = engines.into_iter().map(|row| match row.server {
-        Some(id) => (id.to_string(), row.server_name),
-        None => (LOCAL.to_string(), String::new()),
-    });
-    let asked: Asked = logs::asked(ctx, of)?;
-    let answer = asked.find(ctx.app)?;
-    let names: HashMap<i64, String> = asked.of.iter().map(|one| (one.id, one.full_name())).collect();
-    let lines = answer.lines.iter().filter_map(|((_, id), line)| {
-        let name = names.get(id)?.clone();
-        Some(LineView {
-            of: Some(OfLine { id: *id, name }),
-            ..line_view(line)
-        })
-    });
-    let choice = ["server_id", "project", "containers"].map(|name| (name, ctx.param(name)));
-    let with = |more: &[(&'static str, &str)]| narrowed.query(&[&choice[..], more].concat());
-    let is_live = [ctx.param("before"), ctx.param("after"), &narrowed.until]
-        .iter()
-        .all(|text| text.is_empty());
-    let [server_id, project, containers] = choice.map(|(_, value)| value.to_string());
-    let content = Search {
-        server_id,
-        project,
-        containers,
-        lines: lines.collect(),
-        running: is_live,
-        live: narrowed.live(&choice),
-        last: answer.last(),
-        older: answer.next().map(|cursor| with(&[("before", &cursor)])),
-        back: !is_live,
-        newest: with(&[]),
-        download: format!("/api/log-search/log.txt{}", with(&[("tail", "5000")])),
-        levels: Level::NAMES,
-        streams: Stream::NAMES,
-        servers: servers.collect(),
-        narrowed,
-    };
-    page::show(ctx, "containers/search.html", content)
 }

@@ -3,13 +3,12 @@
 use super::stats::Usage;
 use crate::base::clock::Ms;
 use crate::base::error::Result;
-use crate::base::id::{self, Id};
+use crate::base::id::Id;
 use crate::db::Conn;
 use rusqlite::{OptionalExtension, Row, params};
 use std::collections::{HashMap, HashSet};
 
-/// The server of a container; `None`: the machine that Lamplighter runs on.
-pub type Of = Option<Id<id::Server>>;
+pub use crate::features::workloads::logs::Of;
 
 /// A container as it was seen last.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use super::frames::Piece;
 use super::model::EngineId;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// stdout and stderr reach the engine by two pipes: what is written to both may be out of order by this much, ns.
 const SLACK: i64 = 5_000_000_000;
@@ -140,9 +141,54 @@ impl Resume {
     }
 }
 
+/// What an engine says again in one answer: Docker 20.10 does, of the lines around a rotation of the file that it follows.
+#[derive(Debug, Default)]
+pub struct Again {
+    /// Times of each stream's last pieces.
+    seen: [VecDeque<i64>; 2],
+    /// Was the piece before said again?
+    runs: [bool; 2],
+}
+
+impl Again {
+    /// Pieces that are remembered: more are not said again.
+    const MAX: usize = 1_024;
+
+    /// Was this piece in the answer before? Its time is earlier than that of the last one, and known. (A clock that was set
+    /// back gives other times, to the nanosecond.)
+    pub fn is(&mut self, piece: &Piece) -> bool {
+        let n = usize::from(piece.stderr);
+        let seen = &mut self.seen[n];
+        // A run of them may go on to the last piece itself.
+        let is_before = |last: &i64| piece.stamp < *last || self.runs[n] && piece.stamp == *last;
+        self.runs[n] = seen.back().is_some_and(is_before) && seen.contains(&piece.stamp);
+        if self.runs[n] {
+            return true;
+        }
+        if seen.len() >= Again::MAX {
+            seen.pop_front();
+        }
+        seen.push_back(piece.stamp);
+        false
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_engine_says_again_after_a_rotation_is_known() {
+        let mut again = Again::default();
+        let mut take = |stamps: &[i64], stderr| -> Vec<i64> {
+            let new = stamps.iter().filter(|stamp| !again.is(&piece(**stamp, stderr)));
+            new.copied().collect()
+        };
+        assert_eq!(take(&[1, 2, 2, 3, 4, 2, 3, 4, 5], false), [1, 2, 2, 3, 4, 5]);
+        assert_eq!(take(&[6, 6], false), [6, 6], "several pieces of one time");
+        assert_eq!(take(&[3, 9], true), [3, 9], "another stream");
+        assert_eq!(take(&[-7, -6], false), [-7, -6], "the clock was set back");
+    }
 
     fn life() -> EngineId {
         EngineId::parse(&"ab".repeat(32)).unwrap()

@@ -18,6 +18,8 @@ pub const START: &str = "service.start";
 pub const STOP: &str = "service.stop";
 /// Kind: restarts a service.
 pub const RESTART: &str = "service.restart";
+/// Kind: takes the unit of a command away from its server.
+pub const REMOVE_UNIT: &str = "service.remove_unit";
 /// Kind: starts or restarts a service because it does not work.
 pub const RECOVER: &str = "service.recover";
 
@@ -52,6 +54,13 @@ pub fn enqueue(
             s.fields.name, s.fields.kind.name
         );
         return Err(Error::new(Fault::Conflict, "service_only_looked_at", say));
+    }
+    if kind == REMOVE_UNIT && s.fields.kind.name != "command" {
+        let say = format!(
+            "{} has no unit of ours: it is of the kind {}.",
+            s.fields.name, s.fields.kind.name
+        );
+        return Err(Error::new(Fault::Conflict, "service_no_unit", say));
     }
     let new = NewTask {
         kind,

@@ -5,12 +5,12 @@ use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
 use super::verdict::{End, Figures, Health};
-use super::{called, kinds, look};
+use super::{called, follow, kinds, look};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
 use crate::app::App;
 use crate::base::clock::{self, HOUR, Ms, SECOND, rfc3339};
-use crate::base::error::{Error, Field, Result};
+use crate::base::error::{Error, Field, Kind as Fault, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
@@ -18,8 +18,9 @@ use crate::base::shape::described;
 use crate::base::text;
 use crate::db::Conn;
 use crate::features::fleet::metrics;
+use crate::features::workloads::logs::{self, Live, Speaker};
 use crate::form::param::{self, Param};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, TEXT};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
 use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::series::{Series, Window};
@@ -59,12 +60,35 @@ pub const ROUTES: &[Route] = &[
     })
     .takes(&[])
     .starts_task(),
+    route(Get, "/api/services/{name}/unit", may(Read, Services), unit).gives::<UnitFile>(),
+    route(Post, "/api/services/{name}/remove-unit", may(Deploy, Services), |ctx| {
+        act(ctx, acts::REMOVE_UNIT)
+    })
+    .takes(&[])
+    .starts_task(),
     route(Post, "/api/services/{name}/check", may(Run, Services), check)
         .takes(&[])
         .gives::<View>()
         .asks_others(),
+    route(Get, "/api/services/{name}/logs", may(Read, Services), lines)
+        .query(LINES)
+        .gives::<logs::Lines>(),
+    route(Get, "/api/services/{name}/log.txt", may(Read, Services), |ctx| {
+        logs::download(ctx, speaker(ctx)?)
+    })
+    .query(logs::LINES)
+    .gives_bytes(TEXT),
+    route(Get, "/api/services/{name}/logs/stream", may(Read, Services), |ctx| {
+        ctx.stream(Live::of_one(ctx, speaker(ctx)?)?)
+    })
+    .query(logs::LIVE)
+    .streams(logs::EVENTS),
     route(Get, "/api/services/{name}/stats", may(Read, Services), stats)
         .query(PERIOD)
+        .gives::<Stats>(),
+    route(Get, "/api/metrics/history", may(Read, Services), history)
+        .refuses(&[404])
+        .query(HISTORY)
         .gives::<Stats>(),
     route(Get, "/api/heartbeat", Right::Public, heartbeat)
         .refuses(&[404])
@@ -86,7 +110,23 @@ const LIST: &[Param] = &[
     OFFSET,
 ];
 
+/// `lines` is the older word for `tail`.
+const LINES: &[Param] = &param::joined::<{ logs::LINES.len() + 1 }>(&[
+    logs::LINES,
+    &[param::number("lines", 1..=5_000, "As `tail`.").or(500).alias_of("tail")],
+]);
+
 const PERIOD: &[Param] = &[param::text("period", 10, "`1h` and longer, up to now.")];
+
+const HISTORY: &[Param] = &[
+    param::text("service", 100, "Name of the service."),
+    param::text(
+        "metric",
+        200,
+        "Key of one series, as `latency` or `custom:queue`; without it all.",
+    ),
+    param::text("period", 10, "`1h` and longer, up to now."),
+];
 
 /// Longest output of a call.
 const OUTPUT_MAX: u64 = 10 << 10;
@@ -172,9 +212,25 @@ described! {
         /// Of a heartbeat, for who may edit it: the path to call.
         call_url: Option<String>,
         called_at: Option<String>,
+        /// Of a command: which revision its unit on the server has; 0: there is none.
+        applied: i64,
         revision: i64,
         created_at: String,
         updated_at: String,
+    }
+
+    /// The unit of a command, as a start or restart writes it.
+    #[derive(Clone)]
+    pub struct UnitFile {
+        unit: String,
+        path: String,
+        text: String,
+        /// Names of the variables that are secrets; their file is only root's.
+        secrets: Vec<String>,
+        /// Is a unit of it on the server?
+        is_there: bool,
+        /// Was the service changed since it was written there?
+        changed: bool,
     }
 
     /// Why a service stopped.
@@ -304,6 +360,7 @@ impl Shown {
             stopped: t.ended.as_ref().map(stopped),
             call_url: self.call_url.clone(),
             called_at: t.called_at.map(rfc3339),
+            applied: s.applied,
             revision: s.revision,
             created_at: rfc3339(s.created_at),
             updated_at: rfc3339(s.updated_at),
@@ -389,6 +446,50 @@ fn reply(ctx: &Ctx, s: Service) -> Result<Reply> {
     Reply::json(&Shown::of(s, figures, url).view())
 }
 
+/// What a start of a command writes.
+fn unit(ctx: &Ctx) -> Result<Reply> {
+    let s = service(ctx)?;
+    if s.fields.kind.name != "command" {
+        let say = "Only services of the kind command have a unit of ours.";
+        return Err(Error::new(Fault::Conflict, "service_no_unit", say));
+    }
+    Reply::json(&unit_file(ctx.app, &s)?)
+}
+
+/// The unit's file, and the names of its secrets.
+pub fn unit_file(app: &App, s: &Service) -> Result<UnitFile> {
+    let stored = app.db.read(|conn| look::secret(app, conn, s.id, "password"))?;
+    let names = |lines: &Secret| -> Vec<String> {
+        let lines = lines.reveal_text_for("the names of a unit's secrets").lines();
+        let names = lines.filter_map(|line| line.trim().split_once('='));
+        names.map(|(name, _)| name.to_string()).collect()
+    };
+    let secrets = stored.as_ref().map(names).unwrap_or_default();
+    let unit = kinds::text(&s.fields.config, "unit").to_string();
+    Ok(UnitFile {
+        path: format!("/etc/systemd/system/{unit}"),
+        text: kinds::command::file(&s.fields.unit(!secrets.is_empty())),
+        secrets,
+        is_there: s.applied > 0,
+        changed: s.applied > 0 && s.applied != s.revision,
+        unit,
+    })
+}
+
+/// As who the service of the request speaks. Error `Conflict`: services of its kind say nothing.
+fn speaker(ctx: &Ctx) -> Result<Speaker> {
+    let s = service(ctx)?;
+    follow::speaker(&s).ok_or_else(|| {
+        let say = format!("Services of the kind {} have no log.", s.fields.kind.name);
+        Error::new(Fault::Conflict, "service_no_log", say)
+    })
+}
+
+fn lines(ctx: &Ctx) -> Result<Reply> {
+    let asked = logs::asked(ctx, vec![speaker(ctx)?])?;
+    Reply::json(&asked.find(ctx.app)?.of_one())
+}
+
 fn show(ctx: &Ctx) -> Result<Reply> {
     reply(ctx, service(ctx)?)
 }
@@ -450,8 +551,19 @@ pub fn chart(ctx: &Ctx, id: i64) -> Result<(&'static str, Window, Vec<Series>)> 
 }
 
 fn stats(ctx: &Ctx) -> Result<Reply> {
-    let s = service(ctx)?;
-    let (period, window, series) = chart(ctx, s.id.get())?;
+    told(ctx, &service(ctx)?, "")
+}
+
+/// The same, asked for by names in the query.
+fn history(ctx: &Ctx) -> Result<Reply> {
+    let s = ctx.app.db.read(|conn| called(conn, ctx.param("service")))?;
+    told(ctx, &s, ctx.param("metric"))
+}
+
+/// A service's series, or one of them.
+fn told(ctx: &Ctx, s: &Service, metric: &str) -> Result<Reply> {
+    let (period, window, mut series) = chart(ctx, s.id.get())?;
+    series.retain(|line| metric.is_empty() || line.key == metric);
     Reply::json(&Stats {
         period,
         step_s: window.step_s,

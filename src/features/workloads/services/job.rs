@@ -130,6 +130,11 @@ impl Answers {
     /// What was found of a service.
     pub fn look(&self, s: &Service) -> Look {
         let id = s.id.get();
+        if s.fields.kind.name == "command" && s.applied == 0 {
+            // Nobody has started it yet, so nothing starts it by itself either.
+            let say = "Its unit is not on its server yet: a start writes it.";
+            return Look::of(Health::Unknown, "unit_not_written", say);
+        }
         if let Some(block) = self.units.get(&id) {
             return self.unit(id, block);
         }
@@ -378,6 +383,7 @@ mod tests {
             server_name: "h1".into(),
             has_password: false,
             private: false,
+            applied: 0,
             now: State::new(0),
             revision: 1,
             created_at: 0,

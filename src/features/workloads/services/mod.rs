@@ -12,6 +12,8 @@ mod acts;
 mod state;
 mod job;
 mod look;
+mod entries;
+mod follow;
 mod watch;
 mod tasks;
 mod events;
@@ -39,6 +41,7 @@ use queries::Service;
 use verdict::Health;
 
 pub use api::{Counts, counts};
+pub use follow::speakers;
 pub use observed::SERVICES;
 
 /// The feature's declaration.
@@ -52,7 +55,7 @@ pub const FEATURE: Feature = Feature {
     search: pages::SEARCH,
     commands: commands::COMMANDS,
     tasks: tasks::TASKS,
-    services: watch::ROWS,
+    services: &[watch::ROW, follow::ROW],
     settings: settings::SETTINGS,
     kinds: events::KINDS,
     sealed: look::SEALED,
@@ -113,6 +116,11 @@ fn create(app: &App, tx: &Tx, input: Input, by: Allowed<Edit, Services>) -> Resu
     let valid = read(app, tx, input, None)?;
     check(tx, &valid, None)?;
     let private = by.also(Edit, Controller).is_ok();
+    let mut valid = valid;
+    if valid.fields.kind.name == "command" {
+        let unit = kinds::command::unit(&valid.fields.name);
+        valid.fields.config.insert("unit".into(), unit.into());
+    }
     let id = queries::insert(tx, &valid.fields, private, clock::now())?;
     store_password(app, tx, id, &valid)?;
     if let Check::Called = valid.fields.kind.check {
@@ -133,6 +141,12 @@ fn create(app: &App, tx: &Tx, input: Input, by: Allowed<Edit, Services>) -> Resu
 }
 
 fn store_password(app: &App, tx: &Tx, id: Id<id::Service>, valid: &Valid) -> Result<()> {
+    if let (Some(Some(lines)), "command") = (&valid.password, valid.fields.kind.name)
+        && let Err(message) = kinds::command::secrets(lines.reveal_text_for("the lines of a unit's secrets"))
+    {
+        let (field, code) = ("password", "bad_environment");
+        return Err(Error::invalid(vec![Field { field, code, message }]));
+    }
     if let Some(change) = &valid.password {
         let seal = |value: &Secret| app.vault.seal(look::place(id, "password"), value);
         let sealed = change.as_ref().map(seal).transpose()?;
@@ -149,6 +163,9 @@ fn update(app: &App, tx: &Tx, id: Id<id::Service>, input: Input, by: Allowed<Edi
     let old = queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))?;
     let valid = read(app, tx, input, Some(&old))?;
     check(tx, &valid, Some(id.get()))?;
+    if old.applied > 0 && old.fields.server != valid.fields.server {
+        return Err(unit_is_there(&old));
+    }
     let before = Snapshot::of(tx, "services", id.get())?;
     let private = by.also(Edit, Controller).is_ok();
     queries::update(tx, id, &valid.fields, private, clock::now())?;
@@ -192,6 +209,15 @@ fn switch_off(app: &App, tx: &Tx, mut s: Service) -> Result<()> {
     queries::put_state(tx, s.id, &s.now)
 }
 
+fn unit_is_there(s: &Service) -> Error {
+    let say = format!(
+        "{} is on the server {} and would be left there. Take it away from there first.",
+        kinds::text(&s.fields.config, "unit"),
+        s.server_name
+    );
+    Error::new(Kind::Conflict, "service_unit_there", say)
+}
+
 /// Removes a service; on its server it stays as it is. Error `Conflict`: another one waits for it.
 fn delete(app: &App, tx: &Tx, id: Id<id::Service>, by: Allowed<Edit, Services>) -> Result<()> {
     let s = queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))?;
@@ -205,6 +231,9 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Service>, by: Allowed<Edit, Services>) 
             text::first_of(&users, 5)
         );
         return Err(Error::new(Kind::Conflict, "service_used", say));
+    }
+    if s.applied > 0 {
+        return Err(unit_is_there(&s));
     }
     let before = Snapshot::of(tx, "services", id.get())?;
     queries::remove(tx, id)?;

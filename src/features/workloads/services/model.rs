@@ -70,6 +70,19 @@ impl Fields {
         }
     }
 
+    /// What the unit of a command is made of.
+    pub fn unit(&self, has_secrets: bool) -> kinds::command::Of<'_> {
+        kinds::command::Of {
+            name: &self.name,
+            config: &self.config,
+            policy: self.restart_policy,
+            max_restarts: self.max_restarts,
+            window_s: self.window_s,
+            delay_s: self.delay_s,
+            has_secrets,
+        }
+    }
+
     /// What is asked whether it works while it runs: kind and settings.
     pub fn probe(&self) -> Option<(&'static Kind, &Config)> {
         let probe = self.config.get("probe")?.as_object()?;
@@ -94,7 +107,21 @@ const SETTINGS: &[Param] = &[
     param::flag("user_unit", "Of `unit`: it is one of the login user's own systemd."),
     param::text("session", 64, "Of `tmux`: the session's name."),
     param::text("command", 1_000, "Of `tmux`: what is started in it, by a shell."),
-    param::text("user", 64, "Of `tmux`: whose session it is; nothing: the login user's."),
+    param::text(
+        "user",
+        64,
+        "Of `tmux`: whose session it is; nothing: the login user's. Of `command`: as whom it runs; nothing: as a user of its own.",
+    ),
+    param::text("directory", 1_000, "Of `command`: where it runs."),
+    param::object(
+        "environment",
+        "Of `command`: its variables, `{NAME: value}`. Secrets go into `password`.",
+    ),
+    param::maybe_number(
+        "memory_limit_mb",
+        8..=1_048_576,
+        "Of `command`: how much memory it may use; nothing: any.",
+    ),
     param::text("url", 2_000, "Of `http`: http:// or https://.").example("\"https://app.example/health\""),
     param::text(
         "expect_status",
@@ -116,12 +143,17 @@ const SETTINGS: &[Param] = &[
     param::maybe_number("port", 1..=65_535, "Of `tcp` and `redis`."),
     param::flag("tls", "Of `tcp` and `redis`: it speaks TLS."),
     param::text("username", 200, "Of `http` and `redis`: whose password it is."),
-    param::secret("password", 4_096, "Of `http` and `redis`.").or_reference(),
+    param::secret(
+        "password",
+        16_384,
+        "Of `http` and `redis`. Of `command`: variables that only it may read, a line `NAME=value` each.",
+    )
+    .or_reference(),
     param::list(
         "argv",
         40,
         1_000,
-        "Of `exec`: an allowed program on the server, and its arguments.",
+        "Of `exec`: an allowed program on the server, and its arguments. Of `command`: what runs; `command` is the same.",
     ),
     param::maybe_number(
         "period_s",
@@ -135,7 +167,7 @@ const SETTINGS: &[Param] = &[
     ),
     param::object(
         "probe",
-        "Of `unit` and `tmux`: whether it works while it runs: `{kind: http or tcp, …}` with the settings of that kind.",
+        "Of `unit`, `command` and `tmux`: whether it works while it runs: `{kind: http or tcp, …}` with the settings of that kind.",
     ),
 ];
 
@@ -202,6 +234,7 @@ pub const READ_ONLY: &[&str] = &[
     "troubles",
     "stopped",
     "call_url",
+    "applied",
     "called_at",
     "revision",
     "created_at",
@@ -271,6 +304,9 @@ pub fn read(mut input: Input, old: Option<Stored>) -> Result<Valid> {
 /// Reads the settings of the kind, and its password.
 fn settings(i: &mut Input, f: &mut Fields, old: Option<&Stored>) -> Option<Option<Secret>> {
     let kind = f.kind;
+    if kind.name == "command" {
+        i.known_as("command", "argv");
+    }
     for param in SETTINGS.iter().filter(|param| param.name != "password") {
         if !kind.fields.contains(&param.name) && i.given(param.name) {
             let say = format!(

@@ -2,6 +2,7 @@
 
 use super::acts;
 use super::api;
+use super::follow;
 use super::kinds::{self, KINDS, PROBES, Place};
 use super::model::{self, POLICIES};
 use super::observed::SERVICES as KIND;
@@ -13,6 +14,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::id::{self, Id};
 use crate::feature::{Hit, Source};
 use crate::features::fleet::servers;
+use crate::features::workloads::logs::{self, LogView};
 use crate::form::Input;
 use crate::form::param::{self, Param};
 use crate::http::card::{COUNTER, Card, Counter, Slot};
@@ -43,6 +45,9 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/services/{name}/stop", may(Deploy, Services), |ctx| {
         act(ctx, acts::STOP)
     }),
+    route(Post, "/services/{name}/remove-unit", may(Deploy, Services), |ctx| {
+        act(ctx, acts::REMOVE_UNIT)
+    }),
     route(Post, "/services/{name}/restart", may(Deploy, Services), |ctx| {
         act(ctx, acts::RESTART)
     }),
@@ -58,7 +63,13 @@ const NEW: &[Param] = &[
     param::text("kind", 20, "What it is."),
     param::text("server_id", 20, "Where it is."),
 ];
-const SHOW: &[Param] = &[param::text("period", 10, "Of the charts.")];
+const SHOW: &[Param] = &param::joined::<{ logs::LINES.len() + 2 }>(&[
+    logs::LINES,
+    &[
+        param::text("period", 10, "Of the charts."),
+        param::text("at", 45, "The lines around this cursor."),
+    ],
+]);
 
 /// Services on the page: more are found by the search.
 const SHOWN_MAX: i64 = 1_000;
@@ -202,7 +213,7 @@ fn what(s: &Service) -> String {
     let config = &s.fields.config;
     let text = |name| kinds::text(config, name);
     match s.fields.kind.name {
-        "unit" => text("unit").into(),
+        "unit" | "command" => text("unit").into(),
         "tmux" => text("session").into(),
         "http" => text("url").into(),
         "exec" => config
@@ -317,6 +328,10 @@ struct Show {
     call_url: Option<String>,
     called_at: Option<Ms>,
     call: Option<queries::Call>,
+    /// Of a command: its file.
+    unit: Option<api::UnitFile>,
+    /// Nothing: services of its kind say nothing.
+    log: Option<LogView>,
     panels: Map<String, Value>,
 }
 
@@ -390,6 +405,11 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         call_url: api::call_url(ctx, &s)?,
         called_at: s.now.called_at,
         call: s.now.call.clone(),
+        unit: match s.fields.kind.name {
+            "command" => Some(api::unit_file(ctx.app, &s)?),
+            _ => None,
+        },
+        log: follow::speaker(&s).map(|one| LogView::of(ctx, one)).transpose()?,
         panels: ctx.panels(KIND.name, s.id.get())?,
         s: row(&s, &figures),
     };
@@ -539,6 +559,10 @@ fn stored(f: &model::Fields) -> HashMap<String, String> {
                 put("json", conditions.iter().map(line).collect::<Vec<_>>().join("\n"));
             }
             ("argv", Value::Array(words)) => put("argv", words.iter().map(plain).collect::<Vec<_>>().join("\n")),
+            ("environment", Value::Object(all)) => {
+                let lines = all.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+                put("environment", lines.collect::<Vec<_>>().join("\n"));
+            }
             (name, value) => put(name, plain(value)),
         }
     }
@@ -593,6 +617,7 @@ fn draft(kind: &kinds::Kind, typed: &HashMap<String, String>, after: &[String], 
     for name in kind.fields {
         match *name {
             "argv" => put(name, lines(name).into()),
+            "environment" => put(name, variables(&lines(name))),
             "json" => put(name, lines(name).iter().map(|line| condition(line)).collect()),
             "tls" | "user_unit" => put(name, (text(name) == "on").into()),
             "probe" => put(name, probe(&text)),
@@ -603,6 +628,15 @@ fn draft(kind: &kinds::Kind, typed: &HashMap<String, String>, after: &[String], 
         put("password", password.into());
     }
     Input::of(model::PARAMS, out)
+}
+
+/// Lines `NAME=value`; one without `=` is a name that is refused.
+fn variables(lines: &[String]) -> Value {
+    let pairs = lines.iter().map(|line| match line.split_once('=') {
+        Some((name, value)) => (name.trim().to_string(), Value::from(value)),
+        None => (line.clone(), Value::Null),
+    });
+    pairs.collect::<Map<_, _>>().into()
 }
 
 /// `status == "ok"`: path, comparison, value; a word that is no JSON is a text.

@@ -3,6 +3,7 @@
 use super::kinds;
 use super::model::{Fields, POLICIES};
 use super::verdict::{End, Figures, Health, STATES};
+use crate::availability;
 use crate::base::clock::Ms;
 use crate::base::error::{Error, Result};
 use crate::base::id::{self, Id};
@@ -10,6 +11,9 @@ use crate::db::{self, Conn};
 use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+
+/// Kind of things that services are.
+const SERVICES: &str = "service";
 
 /// A service.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub struct Service {
     pub has_password: bool,
     /// An administrator let it go to private addresses.
     pub private: bool,
+    /// Of a command: which revision its unit has on the server; 0: it has none there.
+    pub applied: i64,
     /// How it is.
     pub now: State,
     /// Incremented with every change.
@@ -123,7 +129,7 @@ const COLUMNS: &str = "s.id, s.name, s.kind, s.server_id, coalesce(v.name, ''), 
     s.password IS NOT NULL, s.private, s.interval_s, s.up_after, s.down_after, s.restart_policy, s.max_restarts, s.window_s,
     s.delay_s, s.after, s.revision, s.created_at, s.updated_at,
     t.state, t.health, t.code, t.say, t.since, t.checked_at, t.goods, t.bads, t.wanted, t.life, t.restarts, t.restarts_at,
-    t.next_at, t.healthy_since, t.troubles, t.ended, t.called_at, t.call";
+    t.next_at, t.healthy_since, t.troubles, t.ended, t.called_at, t.call, s.applied";
 const FROM: &str =
     "services s JOIN service_states t ON t.service_id = s.id LEFT JOIN main.servers v ON v.id = s.server_id";
 
@@ -157,6 +163,7 @@ fn service(r: &Row) -> rusqlite::Result<Option<Service>> {
         server_name: r.get(4)?,
         has_password: r.get(9)?,
         private: r.get(10)?,
+        applied: r.get(40)?,
         revision: r.get(19)?,
         created_at: r.get(20)?,
         updated_at: r.get(21)?,
@@ -361,6 +368,15 @@ pub fn put_state(conn: &Conn, id: Id<id::Service>, s: &State) -> Result<()> {
         s.called_at,
         call
     ])?;
+    availability::record(conn, (SERVICES, id.get()), s.health.availability(), s.since, &s.say)
+}
+
+/// Notes which revision of a command's unit is on its server.
+pub fn set_applied(conn: &Conn, id: Id<id::Service>, revision: i64) -> Result<()> {
+    conn.execute(
+        "UPDATE services SET applied = ?2 WHERE id = ?1",
+        params![id.get(), revision],
+    )?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Settings: which programs may look, and where from here may be looked.
+//! Settings: which programs may look, where from here may be looked, and whether logs are followed.
 
 use crate::base::error::Result;
 use crate::base::host::Cidr;
@@ -7,7 +7,7 @@ use crate::net::policy::{Opened, Policy};
 use crate::settings::{Setting, check};
 
 /// All of them, in the order of the page.
-pub const SETTINGS: &[Setting] = &[SERVICES_PROGRAMS, SERVICES_NETWORKS];
+pub const SETTINGS: &[Setting] = &[SERVICES_PROGRAMS, SERVICES_NETWORKS, SERVICES_LOGS];
 
 /// `services.programs`
 pub const SERVICES_PROGRAMS: Setting = Setting::of_text(
@@ -19,6 +19,9 @@ pub const SERVICES_PROGRAMS: Setting = Setting::of_text(
 
 /// `services.networks`
 pub const SERVICES_NETWORKS: Setting = Setting::of_text("services.networks", 300, "", check::networks);
+
+/// `services.logs`
+pub const SERVICES_LOGS: Setting = Setting::of_number("services.logs", (0, 1), 1, "");
 
 fn folders(text: &str) -> std::result::Result<String, String> {
     let words: Vec<&str> = text.split_whitespace().collect();

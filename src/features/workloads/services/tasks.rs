@@ -1,8 +1,8 @@
 //! What is done to services, as tasks: start, stop, restart by people, recovery by the watch. None is repeated when its
 //! worker is lost: it may have been done.
 
-use super::acts::{Act, RECOVER, RESTART, START, STOP};
-use super::kinds::{Check, Tmux};
+use super::acts::{Act, RECOVER, REMOVE_UNIT, RESTART, START, STOP};
+use super::kinds::{self, Check, Tmux, command};
 use super::observed::TARGET;
 use super::queries::{self, Service};
 use super::verdict::Health;
@@ -11,6 +11,7 @@ use crate::access::right::{self, may};
 use crate::base::clock;
 use crate::base::error::{Error, Kind as Fault, Result};
 use crate::base::id::Id;
+use crate::base::secret::Secret;
 use crate::features::fleet::servers::ServerConnection;
 use crate::provision::{Recipe, acts};
 use crate::task::worker::Run;
@@ -42,6 +43,7 @@ pub const TASKS: &[Kind] = &[
     kind(START, true, |run| asked(run, acts::Act::Start, "running")),
     kind(STOP, true, |run| asked(run, acts::Act::Stop, "stopped")),
     kind(RESTART, true, |run| asked(run, acts::Act::Restart, "running")),
+    kind(REMOVE_UNIT, false, remove_unit),
     kind(RECOVER, false, recover),
 ];
 
@@ -108,8 +110,67 @@ fn act_on(run: &Run, s: &Service, act: acts::Act) -> Result<Outcome> {
     };
     let connection = ServerConnection::open_verified(run.app, server, run.cancel, &mut |say| run.log.say(say))?;
     connection.secrets().for_each(|secret| run.log.hide(secret));
-    let recipe = recipe(s, &connection, act)?;
+    let is_written = s.fields.kind.name == "command" && act != acts::Act::Stop;
+    let recipe = match is_written {
+        true => written(run, s, act)?,
+        false => recipe(s, &connection, act)?,
+    };
     let done = connection.run(run.app, &recipe, run.cancel, &mut run.on_progress(""))?;
+    if is_written {
+        run.app.db.write(|tx| queries::set_applied(tx, s.id, s.revision))?;
+    }
+    Ok(Outcome {
+        changed: done.changed,
+        commit: None,
+    })
+}
+
+/// The recipe that writes the unit of a command, with its secrets, and starts it.
+fn written(run: &Run, s: &Service, act: acts::Act) -> Result<Recipe> {
+    let app = run.app;
+    let stored = app.db.read(|conn| look::secret(app, conn, s.id, "password"))?;
+    let secrets = match &stored {
+        Some(lines) => {
+            let lines = lines.reveal_text_for("the unit's file of secrets");
+            lines
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .for_each(|(_, value)| run.log.hide(&Secret::new(value.trim().to_string())));
+            command::secrets(lines).map_err(Error::internal)?
+        }
+        None => String::new(),
+    };
+    let config = &s.fields.config;
+    let unit = kinds::text(config, "unit");
+    let program = config
+        .get("argv")
+        .and_then(|argv| argv.get(0))
+        .and_then(|word| word.as_str());
+    acts::command(&acts::Command {
+        unit,
+        mark: &command::mark(unit),
+        text: &command::file(&s.fields.unit(!secrets.is_empty())),
+        secrets: &secrets,
+        program: program.unwrap_or_default(),
+        owner: kinds::text(config, "user"),
+        folder: kinds::text(config, "directory"),
+        act,
+    })
+}
+
+/// Takes the unit away; the service stays, and is looked at no more than any other that is not there.
+fn remove_unit(run: &Run) -> Result<Outcome> {
+    let s = service(run)?;
+    let server = s.fields.server.ok_or_else(|| Error::not_found("server"))?;
+    let unit = kinds::text(&s.fields.config, "unit");
+    run.app
+        .db
+        .write(|tx| state::asked(run.app, tx, &s, "stopped", clock::now()))?;
+    let connection = ServerConnection::open_verified(run.app, server, run.cancel, &mut |say| run.log.say(say))?;
+    connection.secrets().for_each(|secret| run.log.hide(secret));
+    let recipe = acts::command_gone(unit, &command::mark(unit))?;
+    let done = connection.run(run.app, &recipe, run.cancel, &mut run.on_progress(""))?;
+    run.app.db.write(|tx| queries::set_applied(tx, s.id, 0))?;
     Ok(Outcome {
         changed: done.changed,
         commit: None,

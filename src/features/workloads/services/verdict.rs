@@ -1,5 +1,6 @@
 //! What a look at a service finds: how well it is, and the process behind it.
 
+use crate::availability::State;
 use crate::base::clock::Ms;
 use crate::base::shape::described;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,15 @@ described!(Health: "healthy", "degraded", "unhealthy", "unknown");
 impl Health {
     /// All, from good to bad.
     pub const ALL: [Health; 4] = [Health::Healthy, Health::Degraded, Health::Unhealthy, Health::Unknown];
+
+    /// Can what has it be used?
+    pub fn availability(self) -> State {
+        match self {
+            Health::Healthy | Health::Degraded => State::Up,
+            Health::Unhealthy => State::Down,
+            Health::Unknown => State::Unknown,
+        }
+    }
 
     /// As stored and shown.
     pub fn name(self) -> &'static str {

@@ -33,12 +33,12 @@ const WIDTH: usize = 24;
 const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// See [`Row`].
-pub const ROWS: &[Row] = &[Row {
+pub const ROW: Row = Row {
     name: "services.look",
     every: REFRESH_EVERY,
     prepare: |_| Ok(()),
     run,
-}];
+};
 
 /// Services that are looked at together.
 struct Group {
@@ -188,9 +188,14 @@ fn groups(all: &[Service]) -> Vec<Entry<Group>> {
 fn tidy(app: &App, store: &Store) -> Result<()> {
     store.set_keep(app.db.read(metrics::keep)?);
     let known: Vec<i64> = app.db.read(queries::all)?.iter().map(|s| s.id.get()).collect();
-    for id in store.subjects(SERVICES.name)? {
+    for id in store
+        .subjects(SERVICES.name)?
+        .into_iter()
+        .chain(app.journal.subjects(SERVICES.name))
+    {
         if !known.contains(&id) {
             store.forget((SERVICES.name, id), |tx| queries::forget_figures(tx, id))?;
+            app.journal.forget((SERVICES.name, id))?;
         }
     }
     store.tidy(SERVICES.name, clock::now())

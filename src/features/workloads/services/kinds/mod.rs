@@ -1,5 +1,6 @@
 //! The kinds of services: one row each. A kind says what it takes, where it is, and how it is looked at.
 
+pub mod command;
 mod exec;
 mod heartbeat;
 mod http;
@@ -86,8 +87,9 @@ pub enum Check {
 pub static UNIT: Kind = unit::KIND;
 
 /// All kinds.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 8] = [
     unit::KIND,
+    command::KIND,
     tmux::KIND,
     http::KIND,
     tcp::KIND,

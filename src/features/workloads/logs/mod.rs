@@ -1,16 +1,17 @@
-//! Lines of containers for people and programs: which are asked for, pages of them, and the live stream.
+//! Lines of the journal for people and programs, whoever spoke them: which are asked for, pages of them, the live stream,
+//! and how a page shows them.
 
-use super::choice::matches;
-use super::observed::CONTAINERS;
-use super::queries::{self, Container, Of};
+mod view;
+
 use crate::access::Actor;
 use crate::app::App;
 use crate::base::clock::{self, DAY, Duration, HOUR, Instant, MINUTE, Ms, SECOND, rfc3339};
 use crate::base::error::{Error, Field, Result};
-use crate::base::id::{Id, Server};
+use crate::base::id::{self, Id};
 use crate::base::shape::{Described, Shape, described};
 use crate::db::{Conn, Db};
 use crate::form::param::{self, Param};
+use crate::http::reply::Reply;
 use crate::http::route::Ctx;
 use crate::http::sse::{self, Event, Flow, Source};
 use crate::journal::{Cursor, Filter, Level, Line, Span, Stream, Words};
@@ -19,21 +20,14 @@ use serde::{Serialize, Serializer};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use view::{LogView, Narrowed, OfLine, Shown, is_live, line_view};
+
 /// Longest search of one request; what it has not found by then is the next one's.
 const SEARCH_MAX: Duration = Duration::from_secs(4);
-/// Containers of one stream or search.
-const CONTAINERS_MAX: i64 = 2_000;
-
 /// Parameters that say which lines.
 pub const LINES: &[Param] = &[TAIL, SINCE, UNTIL, Q, LEVEL, STREAM, BEFORE, AFTER];
-/// The same for many containers.
-pub const SEARCH: &[Param] = &[
-    TAIL, SINCE, UNTIL, Q, LEVEL, STREAM, BEFORE, AFTER, SERVER, PROJECT, NAMES,
-];
 /// Parameters of a live stream.
 pub const LIVE: &[Param] = &[Q, LEVEL, STREAM, FROM];
-/// The same for many containers.
-pub const SEARCH_LIVE: &[Param] = &[Q, LEVEL, STREAM, FROM, SERVER, PROJECT, NAMES];
 
 const TAIL: Param = param::number("tail", 1..=5_000, "Lines at most.").or(500);
 const SINCE: Param = param::text(
@@ -56,13 +50,39 @@ const FROM: Param = param::number(
     0..=i64::MAX,
     "Only lines with higher numbers: `last` of a page.",
 );
-const SERVER: Param = param::text("server_id", 20, "Only of this server: its number, or `local`.");
-const PROJECT: Param = param::text("project", 128, "Only of this compose project.");
-const NAMES: Param = param::text(
-    "containers",
-    8_192,
-    "Only of these, separated by commas: `NAME`, `SERVER/NAME` or `SERVER_ID/NAME`, with `*`.",
-);
+
+/// Where somebody speaks; `None`: on the machine that Lamplighter runs on.
+pub type Of = Option<Id<id::Server>>;
+
+/// What the controller's own machine is called in names and paths.
+pub const LOCAL: &str = "local";
+
+/// Who speaks: a container, a service.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    /// Whose lines they are.
+    pub subject: Subject,
+    /// Where it is.
+    pub server: Of,
+    /// Name of that server.
+    pub server_name: String,
+    /// Its own name.
+    pub name: String,
+}
+
+impl Speaker {
+    /// `h3/shop-api-1`; `local/shop-api-1` on the machine that Lamplighter runs on.
+    pub fn full_name(&self) -> String {
+        match self.server {
+            Some(_) => format!("{}/{}", self.server_name, self.name),
+            None => format!("{LOCAL}/{}", self.name),
+        }
+    }
+
+    fn is(&self, kind: &str) -> Option<()> {
+        (self.subject.0 == kind).then_some(())
+    }
+}
 
 /// Number of a server, or `local` for the machine that Lamplighter runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +92,7 @@ impl Serialize for ServerRef {
     fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
         match self.0 {
             Some(id) => to.serialize_i64(id.get()),
-            None => to.serialize_str(super::observed::LOCAL),
+            None => to.serialize_str(LOCAL),
         }
     }
 }
@@ -85,14 +105,14 @@ impl ServerRef {
     /// Reads one.
     pub fn parse(text: &str) -> Option<ServerRef> {
         match text {
-            super::observed::LOCAL => Some(ServerRef(None)),
-            text => Id::<Server>::parse(text).map(|id| ServerRef(Some(id))),
+            LOCAL => Some(ServerRef(None)),
+            text => Id::<id::Server>::parse(text).map(|id| ServerRef(Some(id))),
         }
     }
 }
 
 described! {
-    /// Lines of one container.
+    /// Lines of one speaker.
     pub struct Lines<'a> {
         /// In the order of time.
         items: Vec<LineView<'a>>,
@@ -116,22 +136,25 @@ described! {
         cursor: String,
     }
 
-    /// Lines of several containers.
+    /// Lines of several containers and services.
     pub struct Found<'a> {
         /// In the order of time.
         items: Vec<FoundLine<'a>>,
         /// Stored lines; `null` where a filter leaves it open.
         total: Option<i64>,
-        /// As in the lines of one container.
+        /// As in the lines of one.
         next: Option<String>,
         /// Number for the stream's `after`.
         last: i64,
     }
 
-    /// A line with its container.
+    /// A line with who spoke it.
     pub struct FoundLine<'a> {
         server_id: ServerRef,
-        container: &'a str,
+        /// The container, or
+        container: Option<&'a str>,
+        /// the service.
+        service: Option<&'a str>,
         ts: String,
         stream: &'static str,
         level: Option<&'static str>,
@@ -145,10 +168,13 @@ described! {
         stream: &'static str,
         level: Option<&'static str>,
         line: &'a str,
-        container: &'a str,
+        /// The container, or
+        container: Option<&'a str>,
+        /// the service.
+        service: Option<&'a str>,
         server_id: ServerRef,
         /// Number of the container on pages.
-        container_id: i64,
+        container_id: Option<i64>,
         /// Place of this line.
         cursor: String,
     }
@@ -162,7 +188,7 @@ pub const EVENTS: &[(&str, &Shape)] = &[LOG.row()];
 /// Lines that are asked for.
 pub struct Asked {
     /// Of these.
-    pub of: Vec<Container>,
+    pub of: Vec<Speaker>,
     filter: Filter,
     span: Span,
     tail: usize,
@@ -171,7 +197,7 @@ pub struct Asked {
 
 /// What was found.
 pub struct Answer {
-    /// With the number of their container in [`Asked::of`].
+    /// In the order of time.
     pub lines: Vec<(Subject, Line)>,
     total: Option<i64>,
     next: Option<String>,
@@ -211,8 +237,8 @@ fn filter(ctx: &Ctx) -> Result<Filter> {
     })
 }
 
-/// What a request asks of these containers.
-pub fn asked(ctx: &Ctx, of: Vec<Container>) -> Result<Asked> {
+/// What a request asks of these.
+pub fn asked(ctx: &Ctx, of: Vec<Speaker>) -> Result<Asked> {
     let now = clock::now();
     let at = |field: &'static str| match ctx.param(field) {
         "" => Ok(None),
@@ -247,73 +273,17 @@ pub fn asked(ctx: &Ctx, of: Vec<Container>) -> Result<Asked> {
     })
 }
 
-/// Which containers a request is about: those of now, and those that come.
-#[derive(Debug, Clone)]
-pub struct Choice {
-    server: Option<Of>,
-    project: String,
-    names: Vec<String>,
-}
+/// Subject kind of containers.
+const CONTAINER: &str = "container";
+/// Subject kind of services.
+const SERVICE: &str = "service";
 
-impl Choice {
-    /// Reads `server_id`, `project` and `containers`.
-    pub fn read(ctx: &Ctx) -> Result<Choice> {
-        let server = match ctx.param("server_id") {
-            "" => None,
-            text => {
-                let server = ServerRef::parse(text);
-                let say = || wrong("server_id", "server_id is a server's number, or local.".into());
-                Some(server.ok_or_else(say)?.0)
-            }
-        };
-        let names = ctx.param("containers").split([',', ' ']);
-        Ok(Choice {
-            server,
-            project: ctx.param("project").into(),
-            names: names.filter(|name| !name.is_empty()).map(String::from).collect(),
-        })
-    }
-
-    fn one(c: &Container) -> Choice {
-        Choice {
-            server: Some(c.server),
-            project: String::new(),
-            names: vec![c.name.clone()],
-        }
-    }
-
-    /// Finds them.
-    pub fn find(&self, conn: &Conn) -> Result<Vec<Container>> {
-        let filter = queries::Filter {
-            server: self.server,
-            state: "any",
-            project: &self.project,
-            limit: CONTAINERS_MAX,
-            ..Default::default()
-        };
-        let (mut all, _) = queries::list(conn, &filter)?;
-        let is_named = |one: &Container| {
-            let address = one.server.map(|id| format!("{id}/{}", one.name));
-            let called = [Some(one.name.clone()), Some(one.full_name()), address];
-            let fits = |name: &String| called.iter().flatten().any(|called| matches(name, called));
-            self.names.iter().any(fits)
-        };
-        if !self.names.is_empty() {
-            all.retain(is_named);
-        }
-        Ok(all)
-    }
-}
-
-/// The containers of a search.
-pub fn chosen(ctx: &Ctx) -> Result<Vec<Container>> {
-    let choice = Choice::read(ctx)?;
-    ctx.app.db.read(|conn| choice.find(conn))
-}
+/// Who is meant, now and later: looked for again when somebody new has lines.
+pub type Choice = Box<dyn Fn(&Conn) -> Result<Vec<Speaker>> + Send>;
 
 impl Asked {
     fn subjects(&self) -> Vec<Subject> {
-        self.of.iter().map(Container::subject).collect()
+        self.of.iter().map(|one| one.subject).collect()
     }
 
     /// Finds them.
@@ -360,7 +330,7 @@ impl Answer {
         self.last
     }
 
-    /// As lines of one container.
+    /// As lines of one.
     pub fn of_one(&self) -> Lines<'_> {
         let view = |line: &'_ Line| (rfc3339(line.at / 1_000_000), line.cursor().text());
         let items = self.lines.iter().map(|(_, line)| {
@@ -381,14 +351,15 @@ impl Answer {
         }
     }
 
-    /// As lines of several containers.
-    pub fn of_many<'a>(&'a self, of: &'a [Container]) -> Found<'a> {
-        let by_id: HashMap<i64, &Container> = of.iter().map(|one| (one.id, one)).collect();
-        let items = self.lines.iter().filter_map(|((_, id), line)| {
-            let container = by_id.get(id)?;
+    /// As lines of several.
+    pub fn of_many<'a>(&'a self, of: &'a [Speaker]) -> Found<'a> {
+        let by_subject: HashMap<Subject, &Speaker> = of.iter().map(|one| (one.subject, one)).collect();
+        let items = self.lines.iter().filter_map(|(subject, line)| {
+            let one = by_subject.get(subject)?;
             Some(FoundLine {
-                server_id: ServerRef(container.server),
-                container: &container.name,
+                server_id: ServerRef(one.server),
+                container: one.is(CONTAINER).map(|()| one.name.as_str()),
+                service: one.is(SERVICE).map(|()| one.name.as_str()),
                 ts: rfc3339(line.at / 1_000_000),
                 stream: line.stream.name(),
                 level: level(line),
@@ -405,8 +376,27 @@ impl Answer {
     }
 }
 
-/// One line of a download; with several containers it begins with its own.
-pub fn text_line(out: &mut String, of: &str, line: &Line) {
+/// The lines of one as a text file, times in UTC.
+pub fn download(ctx: &Ctx, one: Speaker) -> Result<Reply> {
+    let file = format!("attachment; filename=\"{}.txt\"", one.name);
+    let answer = asked(ctx, vec![one])?.find(ctx.app)?;
+    let mut out = String::new();
+    answer.lines.iter().for_each(|(_, line)| text_line(&mut out, "", line));
+    Ok(Reply::text(out).header("Content-Disposition", file))
+}
+
+/// The lines of several, each after its name.
+pub fn download_all(ctx: &Ctx, of: Vec<Speaker>) -> Result<Reply> {
+    let asked = asked(ctx, of)?;
+    let names: HashMap<Subject, String> = asked.of.iter().map(|one| (one.subject, one.full_name())).collect();
+    let mut out = String::new();
+    for (subject, line) in &asked.find(ctx.app)?.lines {
+        text_line(&mut out, names.get(subject).map_or("", String::as_str), line);
+    }
+    Ok(Reply::text(out).header("Content-Disposition", "attachment; filename=\"logs.txt\""))
+}
+
+fn text_line(out: &mut String, of: &str, line: &Line) {
     let mark = match line.stream {
         Stream::Stdout => ' ',
         Stream::Stderr => '!',
@@ -421,22 +411,25 @@ pub fn text_line(out: &mut String, of: &str, line: &Line) {
 pub struct Live {
     app: Arc<App>,
     choice: Choice,
-    of: HashMap<i64, (ServerRef, String)>,
+    of: HashMap<Subject, Speaker>,
     subjects: Vec<Subject>,
-    /// Whose lines were there when the containers were looked for, and when that was.
-    looked: ((usize, i64), Instant),
+    /// Whose lines were there when they were looked for, and when that was.
+    looked: (Extent, Instant),
     filter: Filter,
     after: i64,
 }
 
+/// How many have lines, and the highest number of one: of containers, of services.
+type Extent = [(usize, i64); 2];
+
 /// Lines of one batch.
 const BATCH: usize = 1_000;
-/// Interval of looking for the containers again, when no new one has lines: one may have come into a project.
+/// Interval of looking for them again, when nobody new has lines: one may have come into a project.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 impl Live {
-    /// A stream of these containers' lines from now on, or after the number in `Last-Event-ID` or `?after=`. Containers that
-    /// come later and are of the choice are in it.
+    /// A stream of their lines from now on, or after the number in `Last-Event-ID` or `?after=`. Who comes later and is of
+    /// the choice is in it.
     pub fn new(ctx: &Ctx, choice: Choice) -> Result<Live> {
         let app = ctx.web.app.clone();
         let newest = app.journal.newest_id();
@@ -451,7 +444,7 @@ impl Live {
             choice,
             of: HashMap::new(),
             subjects: Vec::new(),
-            looked: ((0, 0), clock::mono()),
+            looked: (Extent::default(), clock::mono()),
             filter: filter(ctx)?,
             after: after.clamp(0, newest),
             app,
@@ -460,19 +453,20 @@ impl Live {
         Ok(live)
     }
 
-    /// A stream of one container.
-    pub fn of_one(ctx: &Ctx, one: &Container) -> Result<Live> {
-        Live::new(ctx, Choice::one(one))
+    /// A stream of one.
+    pub fn of_one(ctx: &Ctx, one: Speaker) -> Result<Live> {
+        Live::new(ctx, Box::new(move |_| Ok(vec![one.clone()])))
+    }
+
+    fn extent(&self) -> Extent {
+        [CONTAINER, SERVICE].map(|kind| self.app.journal.extent(kind))
     }
 
     fn look(&mut self, db: &Db) -> Result<()> {
-        self.looked = (self.app.journal.extent(CONTAINERS.name), clock::mono());
-        let of = db.read(|conn| self.choice.find(conn))?;
-        self.subjects = of.iter().map(Container::subject).collect();
-        self.of = of
-            .into_iter()
-            .map(|one| (one.id, (ServerRef(one.server), one.name)))
-            .collect();
+        self.looked = (self.extent(), clock::mono());
+        let of = db.read(|conn| (self.choice)(conn))?;
+        self.subjects = of.iter().map(|one| one.subject).collect();
+        self.of = of.into_iter().map(|one| (one.subject, one)).collect();
         Ok(())
     }
 
@@ -481,7 +475,7 @@ impl Live {
         for _ in 0..3 {
             let found = self.app.journal.since(&self.subjects, self.after, BATCH)?;
             let (extent, at) = self.looked;
-            if self.app.journal.extent(CONTAINERS.name) == extent && at.elapsed() < LOOK_EVERY {
+            if self.extent() == extent && at.elapsed() < LOOK_EVERY {
                 return Ok(found);
             }
             let db = match by.lens() {
@@ -494,7 +488,7 @@ impl Live {
     }
 
     fn frame(&self, out: &mut Vec<u8>, subject: Subject, line: &Line) {
-        let Some((server_id, container)) = self.of.get(&subject.1) else {
+        let Some(one) = self.of.get(&subject) else {
             return;
         };
         let line_view = LiveLine {
@@ -502,9 +496,10 @@ impl Live {
             stream: line.stream.name(),
             level: level(line),
             line: &line.text,
-            container,
-            server_id: *server_id,
-            container_id: subject.1,
+            container: one.is(CONTAINER).map(|()| one.name.as_str()),
+            service: one.is(SERVICE).map(|()| one.name.as_str()),
+            server_id: ServerRef(one.server),
+            container_id: one.is(CONTAINER).map(|()| subject.1),
             cursor: line.cursor().text(),
         };
         let json = serde_json::to_string(&line_view).unwrap_or_default(); // only text keys
