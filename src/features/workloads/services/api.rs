@@ -4,7 +4,7 @@ use super::acts::{self, Act};
 use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
-use super::verdict::{End, Figures, Health};
+use super::verdict::{End, Figures, Health, Tables};
 use super::{called, kinds, look};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
@@ -163,6 +163,8 @@ described! {
         /// Restarts without a person's act.
         restart_count: i64,
         custom_metrics: BTreeMap<String, f64>,
+        /// What its kind tells in tables: slow queries, replicas, ….
+        tables: Tables,
         /// What a person said last: `running`, `stopped`; empty: nothing.
         wanted: &'static str,
         /// What is an alert about it.
@@ -299,6 +301,7 @@ impl Shown {
             latency_ms: n_or(n.latency_ms),
             restart_count: t.restarts,
             custom_metrics: n.custom.clone(),
+            tables: n.tables.clone(),
             wanted: t.wanted,
             troubles: &t.troubles,
             stopped: t.ended.as_ref().map(stopped),

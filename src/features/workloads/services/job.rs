@@ -1,9 +1,10 @@
 //! The job that looks at all services of a server at once: its script, and what its lines mean.
 
-use super::kinds::{self, Check, Tmux, Unit};
+use super::kinds::{self, Check, Postgres, QUERIES, Tmux, Unit};
 use super::queries::Service;
 use super::verdict::{End, Health, Look, Process};
 use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
 use crate::base::shell::shq;
 use crate::base::text;
 use std::collections::HashMap;
@@ -15,8 +16,13 @@ const LOOK: &str = include_str!("../../../provision/scripts/services_look.sh");
 /// Why a unit stopped. Variables: `UNIT`, `HOW`.
 pub const WHY: &str = include_str!("../../../provision/scripts/services_why.sh");
 
-/// The script that looks at these; nothing: none of them is looked at by a job. `folders`: where programs may be.
-pub fn script(services: &[Service], folders: &str) -> Result<Option<String>> {
+/// The script that looks at these; nothing: none of them is looked at by a job. `folders`: where programs may be;
+/// `password` opens that of a service.
+pub fn script(
+    services: &[Service],
+    folders: &str,
+    password: &dyn Fn(&Service) -> Result<Option<Secret>>,
+) -> Result<Option<String>> {
     let mut calls = String::new();
     for user in [false, true] {
         let units: Vec<(i64, String)> = services
@@ -41,6 +47,17 @@ pub fn script(services: &[Service], folders: &str) -> Result<Option<String>> {
             Check::Exec(argv) => {
                 let words: Vec<String> = argv(config).iter().map(|word| shq(word)).collect::<Result<_>>()?;
                 format!("program {id} {} {}", shq(folders)?, words.join(" "))
+            }
+            Check::Postgres(of) => {
+                let Postgres { os_user, conninfo } = of(config);
+                if !calls.contains("QUERIES=") {
+                    writeln!(calls, "QUERIES={}", shq(QUERIES)?).map_err(Error::internal)?;
+                }
+                let password = password(s)?;
+                // psql reads it from its stdin, as one line: it stands in no argument and no environment there.
+                let password = password.as_ref().map_or("", |p| p.reveal_text_for("psql's question"));
+                let (password, user) = (shq(password)?, shq(&os_user)?);
+                format!("PASSWORD={password}\npostgres {id} {user} {}", shq(&conninfo)?)
             }
             Check::Port(_) if is_plain_port(s) => {
                 let port = kinds::number(config, "port").unwrap_or_default();
@@ -68,7 +85,7 @@ fn is_plain_port(s: &Service) -> bool {
 /// Is it looked at by the job of its server?
 pub fn is_in_job(s: &Service) -> bool {
     match s.fields.kind.check {
-        Check::Unit(_) | Check::Tmux(_) | Check::Exec(_) => true,
+        Check::Unit(_) | Check::Tmux(_) | Check::Exec(_) | Check::Postgres(_) => true,
         Check::Port(_) => is_plain_port(s),
         Check::Ask(_) | Check::Called => false,
     }
@@ -117,7 +134,7 @@ impl Answers {
                     }
                 }
             }
-            "session" | "nosession" | "port" | "program" | "noprogram" => {
+            "session" | "nosession" | "port" | "program" | "noprogram" | "postgres" => {
                 if let Some(id) = of(0) {
                     let more = rest[1..].iter().map(|text| text.to_string()).collect();
                     self.others.insert(id, (word.into(), more));
@@ -179,6 +196,7 @@ impl Answers {
                 look.latency_ms = Some(number(1) as f64).filter(|_| look.health == Health::Healthy);
                 look
             }
+            "postgres" => kinds::of_postgres(number(0), number(1), &decoded(rest.get(2).map(String::as_str).as_ref())),
             "program" => {
                 let output = decoded(rest.get(2).map(String::as_str).as_ref());
                 let mut look = kinds::of_exec(number(0), &output);
@@ -400,7 +418,7 @@ mod tests {
             service(9, "tcp", r#"{"host":"127.0.0.1","port":6379}"#),
             service(10, "exec", r#"{"argv":["/opt/c/x","a'b"]}"#),
         ];
-        let script = script(&all, "/opt/c").unwrap().unwrap();
+        let script = script(&all, "/opt/c", &|_| Ok(None)).unwrap().unwrap();
         assert!(
             script.contains("units system 3,5,8 'nginx.service' 'bot.service' 'none.service'\n"),
             "{script}"

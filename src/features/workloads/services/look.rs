@@ -142,10 +142,11 @@ fn ask(app: &App, s: &Service, kind: &Kind, config: &Config, way: Way) -> Result
 fn in_job(app: &App, connection: &ServerConnection, services: &[Service], cancel: &Cancel) -> Result<Answers> {
     let folders = app.db.read(|conn| settings::SERVICES_PROGRAMS.text(conn))?;
     let mut answers = Answers::default();
-    let Some(script) = job::script(services, &folders)? else {
+    let password = |s: &Service| app.db.read(|conn| secret(app, conn, s.id, "password"));
+    let Some(script) = job::script(services, &folders, &password)? else {
         return Ok(answers);
     };
-    let is_program = |s: &&Service| matches!(s.fields.kind.check, Check::Exec(_));
+    let is_program = |s: &&Service| matches!(s.fields.kind.check, Check::Exec(_) | Check::Postgres(_));
     let programs = u32::try_from(services.iter().filter(is_program).count()).unwrap_or(u32::MAX);
     let job = Job {
         script: &script,

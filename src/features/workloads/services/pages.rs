@@ -2,7 +2,7 @@
 
 use super::acts;
 use super::api;
-use super::kinds::{self, KINDS, PROBES, Place};
+use super::kinds::{self, Column, KINDS, PROBES, Place};
 use super::model::{self, POLICIES};
 use super::observed::SERVICES as KIND;
 use super::queries::{self, Filter, Service};
@@ -211,6 +211,7 @@ fn what(s: &Service) -> String {
             .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
             .unwrap_or_default(),
         "heartbeat" => String::new(),
+        "postgres" => text("database").into(),
         _ => format!("{}:{}", text("host"), kinds::number(config, "port").unwrap_or_default()),
     }
 }
@@ -312,12 +313,47 @@ struct Show {
     wanted: &'static str,
     period: &'static str,
     figures: Shown,
-    custom: Vec<(String, f64)>,
+    /// Name, value, and the unit of its chart.
+    custom: Vec<(String, f64, &'static str)>,
+    tables: Vec<TableView>,
     ended: Option<Ended>,
     call_url: Option<String>,
     called_at: Option<Ms>,
     call: Option<queries::Call>,
     panels: Map<String, Value>,
+}
+
+/// The unit of a figure's chart, by the end of its name.
+fn unit(name: &str) -> &'static str {
+    match name.rsplit_once('_') {
+        Some((_, "bytes")) => "B",
+        Some((_, "percent")) => "%",
+        _ => "",
+    }
+}
+
+/// A table that the last look brought.
+#[derive(Serialize)]
+struct TableView {
+    name: &'static str,
+    columns: &'static [Column],
+    rows: Vec<Vec<Value>>,
+}
+
+fn tables(s: &Service, figures: &Figures) -> Vec<TableView> {
+    let view = |table: &'static kinds::Table| {
+        let cells = |row: &kinds::Row| {
+            let cell = |column: &Column| row.get(column.name).cloned().unwrap_or_default();
+            table.columns.iter().map(cell).collect()
+        };
+        let rows = figures.tables.get(table.name)?.iter().map(cells).collect();
+        Some(TableView {
+            name: table.name,
+            columns: table.columns,
+            rows,
+        })
+    };
+    s.fields.kind.tables.iter().filter_map(view).collect()
 }
 
 #[derive(Serialize)]
@@ -371,7 +407,12 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         after,
         wanted: s.now.wanted,
         period,
-        custom: figures.custom.clone().into_iter().collect(),
+        custom: figures
+            .custom
+            .iter()
+            .map(|(name, value)| (name.clone(), *value, unit(name)))
+            .collect(),
+        tables: tables(&s, &figures),
         figures: Shown {
             pid: figures.pid,
             uptime_s: figures.uptime_s,

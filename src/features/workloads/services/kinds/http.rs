@@ -27,6 +27,7 @@ pub const KIND: Kind = Kind {
             .unwrap_or_default()
     },
     check: Check::Ask(ask),
+    tables: &[],
 };
 
 /// Longest answer that is read.

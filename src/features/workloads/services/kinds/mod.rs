@@ -3,6 +3,7 @@
 mod exec;
 mod heartbeat;
 mod http;
+mod postgres;
 mod redis;
 mod tcp;
 mod tmux;
@@ -24,7 +25,9 @@ use crate::ssh::forward::Remote;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+pub use super::verdict::{Row, Tables};
 pub use http::CONDITION;
+pub use postgres::{Postgres, QUERIES};
 pub use tmux::Tmux;
 pub use unit::Unit;
 
@@ -52,6 +55,32 @@ pub struct Kind {
     pub home: fn(&Config) -> String,
     /// How it is looked at.
     pub check: Check,
+    /// Tables that a look may bring, in the order of the page.
+    pub tables: &'static [Table],
+}
+
+/// A table that a look brings.
+#[derive(Debug)]
+pub struct Table {
+    /// As sent, and of the words `services.table.NAME`.
+    pub name: &'static str,
+    /// In the order of the page.
+    pub columns: &'static [Column],
+}
+
+/// A column of a table.
+#[derive(Debug, serde::Serialize)]
+pub struct Column {
+    /// As sent, and of the words `services.column.NAME`.
+    pub name: &'static str,
+    /// How it is written: `text`, `code`, `number`, `bytes`, `ms`, `seconds`, `time`.
+    pub unit: &'static str,
+}
+
+impl Column {
+    const fn of(name: &'static str, unit: &'static str) -> Column {
+        Column { name, unit }
+    }
 }
 
 /// Where a service is.
@@ -74,6 +103,8 @@ pub enum Check {
     Tmux(fn(&Config) -> Tmux),
     /// By a program on its server, in the same job.
     Exec(fn(&Config) -> Vec<String>),
+    /// By psql on its server, in the same job.
+    Postgres(fn(&Config) -> Postgres),
     /// By a connection that asks something.
     Ask(fn(&Ask) -> Result<Look>),
     /// By a mere connection; on its server, without TLS, in the same job.
@@ -86,13 +117,14 @@ pub enum Check {
 pub static UNIT: Kind = unit::KIND;
 
 /// All kinds.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 8] = [
     unit::KIND,
     tmux::KIND,
     http::KIND,
     tcp::KIND,
     exec::KIND,
     redis::KIND,
+    postgres::KIND,
     heartbeat::KIND,
 ];
 
@@ -116,6 +148,11 @@ pub fn of(name: &str) -> Option<&'static Kind> {
 /// What a program's end and output mean.
 pub fn of_exec(rc: i64, output: &str) -> Look {
     exec::outcome(rc, output)
+}
+
+/// What psql's end and output mean.
+pub fn of_postgres(rc: i64, ready: i64, output: &str) -> Look {
+    postgres::outcome(rc, ready, output)
 }
 
 /// What is known of a heartbeat that is due every so often, and was called `ago` ms ago.

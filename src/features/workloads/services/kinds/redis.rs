@@ -19,6 +19,7 @@ pub const KIND: Kind = Kind {
     read,
     home: home_of_peer,
     check: Check::Ask(ask),
+    tables: &[],
 };
 
 /// Where nobody says which port.

@@ -15,6 +15,7 @@ pub const KIND: Kind = Kind {
     read: read_peer,
     home: |_| String::new(),
     check: Check::Port(ask),
+    tables: &[],
 };
 
 /// Connects, and shakes hands where it is TLS.

@@ -30,6 +30,7 @@ pub const KIND: Kind = Kind {
         user: text(config, "user").into(),
         command: text(config, "command").into(),
     }),
+    tables: &[],
 };
 
 fn read(i: &mut Input, config: &mut Config) {
