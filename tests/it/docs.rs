@@ -106,6 +106,7 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/heartbeat'",
         "/api/services/NAME'",
         "/api/services/NAME/stats'",
+        "/api/redis/NAME/stats'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

@@ -126,6 +126,36 @@ fn what_stops_is_explained_started_again_given_up_and_left_where_a_person_stoppe
         .patch("/api/services/cache", &json!({ "password": password }))
         .is(200);
     becomes("it has one", &admin, "cache", is_healthy);
+    // Keys below its prefix go when their number is confirmed, and no others; what is slow is told without its words.
+    let redis = |command: &str| on("h17", &format!("redis-cli -a Geheim-7 --no-auth-warning {command}"));
+    redis("config set slowlog-log-slower-than 0 >/dev/null");
+    on(
+        "h17",
+        "for n in $(seq 1 2500); do echo \"SET cache[*]:$n x\"; done | redis-cli -a Geheim-7 --no-auth-warning >/dev/null",
+    );
+    redis("mset 'cache*:1' x user:4711 its-value >/dev/null");
+    admin
+        .patch("/api/services/cache", &json!({ "clear_prefix": "cache[*]:" }))
+        .is(200);
+    let counted = admin.post("/api/redis/cache/clear", &json!({})).is(200);
+    assert_eq!(counted["count"], 2_500, "{counted}");
+    let started = admin
+        .post("/api/redis/cache/clear", &json!({ "confirm": 2_500 }))
+        .is(202);
+    let ended = house.wait_for(started["task_id"].as_i64().unwrap());
+    assert_eq!(
+        (&ended["status"], &ended["changed"]),
+        (&json!("ok"), &json!(2_500)),
+        "{ended}"
+    );
+    assert_eq!(redis("dbsize"), "2");
+    admin.post("/api/services/cache/check", &json!({})).is(200);
+    let stats = admin.get("/api/redis/cache/stats").is(200);
+    assert!(
+        stats["slow_log"].to_string().contains("SCAN …") && !stats.to_string().contains("4711"),
+        "{stats}"
+    );
+    assert!(stats["metrics"]["saved_s_ago"].is_number(), "{stats}");
     on("h17", "systemctl stop redis-server");
     let gone = becomes("it is gone", &admin, "cache", |s| s["health"] == "unhealthy");
     assert_eq!(gone["health_code"], "refused", "{gone}");

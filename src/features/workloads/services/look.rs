@@ -26,7 +26,7 @@ pub const SEALED: &[Sealed] = &[
 ];
 
 /// Limit of one question.
-const ASK_MAX: Duration = Duration::from_secs(10);
+pub const ASK_MAX: Duration = Duration::from_secs(10);
 /// Limit of a job without programs; each of these adds [`PROGRAM_MAX`].
 const JOB_MAX: Duration = Duration::from_secs(20);
 /// Limit of one program; the script has the same.
@@ -119,6 +119,34 @@ fn from_here(app: &App, s: &Service) -> Look {
     found.unwrap_or_else(|e| match e.code {
         "address_refused" | "no_network" | "internal" => unknown(&e),
         _ => Look::of(Health::Unhealthy, e.code, e.say),
+    })
+}
+
+/// Asks a service something of its own kind, within so long. Errors: those of the way there, and of the work.
+pub fn asked<T>(
+    app: &App,
+    s: &Service,
+    cancel: &Cancel,
+    within: Duration,
+    work: impl FnOnce(&Ask) -> Result<T>,
+) -> Result<T> {
+    let (policy, password) = app.db.read(|conn| {
+        let password = secret(app, conn, s.id, "password")?;
+        Ok((settings::policy(conn, s.private)?, password))
+    })?;
+    let connection = s
+        .fields
+        .server
+        .map(|server| ServerConnection::of(app, server))
+        .transpose()?;
+    work(&Ask {
+        config: &s.fields.config,
+        password: password.as_ref(),
+        way: match &connection {
+            Some(connection) => Way::Through(app, connection, cancel),
+            None => Way::Direct(policy),
+        },
+        until: clock::mono() + within,
     })
 }
 

@@ -121,6 +121,11 @@ const SETTINGS: &[Param] = &[
         "Of `http`, `redis` and `postgres`: whose password it is; of `postgres` nothing is the user of the server.",
     ),
     param::secret("password", 4_096, "Of `http`, `redis` and `postgres`.").or_reference(),
+    param::text(
+        "clear_prefix",
+        200,
+        "Of `redis`: keys that begin with this may be removed by a person; nothing: none may.",
+    ),
     param::text("database", 63, "Of `postgres`: the database that is looked at."),
     param::text(
         "os_user",

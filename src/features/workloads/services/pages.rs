@@ -37,6 +37,8 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/services/{name}", may(Edit, Services), change),
     route(Post, "/services/{name}/delete", may(Edit, Services), delete),
     route(Post, "/services/{name}/check", may(Run, Services), check),
+    route(Get, "/services/{name}/clear", may(Deploy, Services), ask_clear).refuses(&[409]),
+    route(Post, "/services/{name}/clear", may(Deploy, Services), clear).refuses(&[409]),
     route(Post, "/services/{name}/start", may(Deploy, Services), |ctx| {
         act(ctx, acts::START)
     }),
@@ -316,6 +318,8 @@ struct Show {
     /// Name, value, and the unit of its chart.
     custom: Vec<(String, f64, &'static str)>,
     tables: Vec<TableView>,
+    /// Keys that begin with this may be removed.
+    clear_prefix: Option<String>,
     ended: Option<Ended>,
     call_url: Option<String>,
     called_at: Option<Ms>,
@@ -338,6 +342,8 @@ struct TableView {
     name: &'static str,
     columns: &'static [Column],
     rows: Vec<Vec<Value>>,
+    /// It is of so many things only, of more.
+    of_only: Option<i64>,
 }
 
 fn tables(s: &Service, figures: &Figures) -> Vec<TableView> {
@@ -346,8 +352,13 @@ fn tables(s: &Service, figures: &Figures) -> Vec<TableView> {
             let cell = |column: &Column| row.get(column.name).cloned().unwrap_or_default();
             table.columns.iter().map(cell).collect()
         };
-        let rows = figures.tables.get(table.name)?.iter().map(cells).collect();
+        let found = figures.tables.get(table.name)?;
+        let rows = found.iter().map(cells).collect();
+        let first = found
+            .first()
+            .filter(|row| row.get("capped") == Some(&Value::Bool(true)));
         Some(TableView {
+            of_only: first.and_then(|row| row.get("looked_at")?.as_i64()),
             name: table.name,
             columns: table.columns,
             rows,
@@ -413,6 +424,7 @@ fn show(ctx: &Ctx) -> Result<Reply> {
             .map(|(name, value)| (name.clone(), *value, unit(name)))
             .collect(),
         tables: tables(&s, &figures),
+        clear_prefix: api::prefix(&s).map(String::from),
         figures: Shown {
             pid: figures.pid,
             uptime_s: figures.uptime_s,
@@ -446,6 +458,46 @@ fn check(ctx: &Ctx) -> Result<Reply> {
     let s = api::service(ctx)?;
     api::looked(ctx, &s)?;
     Ok(Reply::see_other(format!("/services/{}", s.fields.name)))
+}
+
+#[derive(Serialize)]
+struct Clear {
+    name: String,
+    prefix: String,
+    count: usize,
+    /// Are these all? Then their number confirms, otherwise the prefix.
+    complete: bool,
+    /// Why they could not be counted.
+    error: String,
+}
+
+/// Counts the keys that would be removed, and asks.
+fn ask_clear(ctx: &Ctx) -> Result<Reply> {
+    let s = api::service(ctx)?;
+    let mut content = Clear {
+        name: s.fields.name.clone(),
+        prefix: api::prefix(&s).unwrap_or_default().into(),
+        count: 0,
+        complete: false,
+        error: String::new(),
+    };
+    match api::counted(ctx, &s) {
+        Ok((counted, _)) => (content.count, content.complete) = (counted.keys, counted.is_all),
+        Err(e) if matches!(e.kind, Kind::Upstream | Kind::Timeout) => content.error = e.say,
+        Err(e) => return Err(e),
+    }
+    page::show(ctx, "services/clear.html", content)
+}
+
+fn clear(ctx: &Ctx) -> Result<Reply> {
+    let s = api::service(ctx)?;
+    let form = ctx.request.form()?;
+    let confirm = form
+        .iter()
+        .find(|(name, _)| name == "confirm")
+        .map_or("", |(_, value)| value);
+    let task = api::cleared(ctx, &s, confirm)?;
+    Ok(Reply::see_other(format!("/tasks/{task}")))
 }
 
 fn delete(ctx: &Ctx) -> Result<Reply> {
