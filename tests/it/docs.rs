@@ -107,6 +107,8 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/services/NAME'",
         "/api/services/NAME/stats'",
         "/api/redis/NAME/stats'",
+        "/api/marzban/instances/NAME'",
+        "/api/marzban/instances/NAME/users'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

@@ -1,6 +1,7 @@
 //! Services that are looked at from here: pages, ports, jobs that call. Units and sessions on real servers are in tests/lab.
 
 use crate::common;
+use crate::fake::marzban::Marzban;
 
 use common::client::Client;
 use common::*;
@@ -260,6 +261,137 @@ fn a_cache_is_understood_and_keys_go_only_below_its_prefix_when_that_is_confirme
         )
         .is(201);
     admin.get("/api/redis/port/stats").fails(404, "not_found");
+}
+
+#[test]
+fn a_panel_tells_nodes_and_users_and_nothing_secret() {
+    let (house, panel) = (House::new(), Marzban::start("Pa:nel & 7"));
+    let admin = house.admin();
+    let mut browser = house.browser_of_admin();
+    assert!(
+        !browser.get("/services").body.contains(r#"href="/marzban""#),
+        "there is none"
+    );
+    let (right, wrong) = (house.canary("Pa:nel & 7"), house.canary("not-Pa:nel & 7"));
+    let body = json!({ "name": "vpn", "kind": "marzban", "base_url": panel.url() + "/", "username": "admin", "password": right,
+        "interval_s": 3600, "down_after": 1 });
+    admin.post("/api/services", &body).is(201);
+    let seen = becomes(&admin, "vpn", "degraded");
+    assert!(
+        seen["health_message"]
+            .as_str()
+            .unwrap()
+            .starts_with("DE node is error: [Errno 111]"),
+        "{seen}"
+    );
+    let one = admin.get("/api/marzban/instances/vpn").is(200);
+    assert_eq!(admin.get("/api/marzban/instances").is(200)["instances"][0], one);
+    assert_eq!(
+        (&one["users"]["total"], &one["users"]["active"]),
+        (&json!(5.0), &json!(3.0))
+    );
+    let nodes: Vec<_> = one["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(nodes, ["Master", "DE node", "Нидерланды-2"]);
+    let stats = admin.get("/api/users/stats").is(200);
+    assert_eq!((&stats["users"]["total"], &stats["seen"]), (&json!(5.0), &json!(1)));
+
+    // One login serves many looks; one that has run out is renewed once.
+    let looks = || {
+        let seen = admin.post("/api/services/vpn/check", &json!({})).is(200);
+        (
+            seen["health"].as_str().unwrap().to_string(),
+            seen["health_code"].as_str().unwrap().to_string(),
+        )
+    };
+    let is = |health: &str, code: &str| (health.to_string(), code.to_string());
+    assert_eq!(looks(), is("degraded", "marzban_node"));
+    assert_eq!(panel.state().logins, 1);
+    panel.state().expired = true;
+    assert_eq!(looks(), is("degraded", "marzban_node"));
+    assert_eq!(panel.state().logins, 2);
+    for node in panel.state().nodes.as_array_mut().unwrap() {
+        node["status"] = json!("connected");
+    }
+    assert_eq!(looks(), is("healthy", ""));
+    panel.state().broken = true;
+    assert_eq!(looks(), is("unhealthy", "marzban_error"));
+    assert!(
+        service(&admin, "vpn")["health_message"]
+            .as_str()
+            .unwrap()
+            .ends_with("500: Internal Server Error")
+    );
+    panel.state().broken = false;
+    admin.patch("/api/services/vpn", &json!({ "password": wrong })).is(200);
+    assert_eq!(looks(), is("unhealthy", "marzban_password"));
+    admin.patch("/api/services/vpn", &json!({ "password": right })).is(200);
+    assert_eq!(looks(), is("healthy", ""));
+
+    // Users: by state, changed, and nothing of them that is a secret.
+    let users = admin.get("/api/marzban/instances/vpn/users?status=limited").is(200);
+    assert_eq!(
+        (&users["total"], &users["users"][0]["username"]),
+        (&json!(1), &json!("ivan_petrov"))
+    );
+    admin
+        .get("/api/marzban/instances/vpn/users?status=zombie")
+        .fails(422, "validation");
+    let user = |name: &str| format!("/api/marzban/instances/vpn/users/{name}");
+    let changed = admin
+        .patch(
+            &user("anna.k"),
+            &json!({ "enabled": true, "expires_at": "2027-01-02T03:04Z" }),
+        )
+        .is(200);
+    assert_eq!(
+        (&changed["status"], &changed["expires_at"]),
+        (&json!("active"), &json!("2027-01-02T03:04:00.000Z"))
+    );
+    let changed = admin.patch(&user("anna.k"), &json!({ "expires_at": "" })).is(200);
+    assert_eq!(changed["expires_at"], Value::Null);
+    let reset = admin.post(&(user("ivan_petrov") + "/reset"), &json!({})).is(200);
+    assert_eq!(reset["used_bytes"], 0.0);
+    admin
+        .patch(&user("ghost"), &json!({ "enabled": false }))
+        .fails(404, "marzban_missing");
+    admin.patch(&user("anna.k"), &json!({})).fails(422, "validation");
+    admin
+        .patch(&user("anna.k"), &json!({ "expires_at": "soon" }))
+        .fails(422, "validation");
+    let viewer = house.somebody("viewer");
+    viewer
+        .patch(&user("anna.k"), &json!({ "enabled": false }))
+        .fails(403, "forbidden");
+    assert!(browser.get("/services").body.contains(r#"href="/marzban""#));
+    let (page, list) = (
+        browser.get("/marzban").body,
+        browser.get("/marzban/vpn?status=active").body,
+    );
+    assert!(
+        page.contains("Нидерланды-2") && list.contains("anna.k") && !list.contains("hold_1"),
+        "{page}{list}"
+    );
+    let (code, table) = {
+        let out = run(&["marzban-list", "--data-dir", house.dir()]);
+        (out.status.code().unwrap(), said(&out))
+    };
+    assert!(
+        code == 0 && table.contains("DE node") && table.contains("users 5"),
+        "{table}"
+    );
+    let told = admin.get("/api/marzban/instances/vpn/users").is(200).to_string() + &list;
+    for file in files(std::path::Path::new(house.dir())) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        for secret in ["AXGvwPNHaEIjyn3Gc", "/sub/aXZh", "тариф", "token-1-of-the-panel"] {
+            assert_eq!(found_in(&bytes, secret), None, "{}", file.display());
+            assert!(!told.contains(secret), "{secret}");
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
-//! The services' JSON API. It only reads what the watch has stored; acts are tasks.
+//! The services' JSON API. It reads what the watch has stored; acts are tasks.
+
+pub mod marzban;
 
 use super::acts::{self, Act};
 use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
 use super::verdict::{End, Figures, Health, Tables};
-use super::{called, kinds, look};
+use super::{called, kinds, look, named};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
 use crate::app::App;
@@ -76,6 +78,36 @@ pub const ROUTES: &[Route] = &[
         .gives::<Count>()
         .answers(Answer::Json(202, TaskStarted::SHAPE))
         .refuses(&[409, 502, 504]),
+    route(Get, "/api/marzban/instances", may(Read, Services), marzban::list).gives::<marzban::Instances>(),
+    route(Get, "/api/marzban/instances/{name}", may(Read, Services), marzban::show).gives::<marzban::Instance>(),
+    route(
+        Get,
+        "/api/marzban/instances/{name}/users",
+        may(Read, Services),
+        marzban::users,
+    )
+    .query(marzban::USERS)
+    .gives::<marzban::Page>()
+    .asks_others(),
+    route(
+        Patch,
+        "/api/marzban/instances/{name}/users/{user}",
+        may(Deploy, Services),
+        marzban::change,
+    )
+    .takes(marzban::CHANGE)
+    .gives::<kinds::PanelUser>()
+    .asks_others(),
+    route(
+        Post,
+        "/api/marzban/instances/{name}/users/{user}/reset",
+        may(Deploy, Services),
+        marzban::reset,
+    )
+    .takes(&[])
+    .gives::<kinds::PanelUser>()
+    .asks_others(),
+    route(Get, "/api/users/stats", may(Read, Services), marzban::user_stats).gives::<marzban::UserStats>(),
     route(Get, "/api/heartbeat", Right::Public, heartbeat)
         .refuses(&[404])
         .query(CALL)
@@ -511,13 +543,7 @@ fn stats(ctx: &Ctx) -> Result<Reply> {
 
 /// The Redis of the request, by its name or number. Error `NotFound`.
 fn redis(ctx: &Ctx) -> Result<Service> {
-    let found = ctx.app.db.read(|conn| {
-        let named = queries::by_name(conn, ctx.arg(0))?;
-        let numbered = || Id::parse(ctx.arg(0)).map(|id| queries::get(conn, id));
-        named.map_or_else(|| numbered().transpose().map(Option::flatten), |s| Ok(Some(s)))
-    })?;
-    let found = found.filter(|s| s.fields.kind.name == "redis");
-    found.ok_or_else(|| Error::not_found("redis"))
+    ctx.app.db.read(|conn| named(conn, ctx.arg(0), "redis"))
 }
 
 fn redis_stats(ctx: &Ctx) -> Result<Reply> {

@@ -84,6 +84,12 @@ pub const COMMANDS: &[Command] = &[
         run: |asked| act(asked, "restart"),
     },
     Command {
+        name: "marzban-list",
+        help: "List the panels of Marzban and their nodes.",
+        flags: &[client::URL, client::TOKEN_FILE],
+        run: marzban_list,
+    },
+    Command {
         name: "cache-stats",
         help: "Print the figures of a Redis, its slow commands and how its keys begin.",
         flags: &[NAME, client::URL, client::TOKEN_FILE],
@@ -190,6 +196,32 @@ fn act(asked: &Invocation, what: &str) -> Result<u8> {
     let name = name(asked)?;
     let answer = asked.ask(Method::Post, &format!("/api/services/{name}/{what}"), b"{}")?;
     wait(asked, answer)
+}
+
+fn marzban_list(asked: &Invocation) -> Result<u8> {
+    let answer = asked.ask(Method::Get, "/api/marzban/instances", b"")?;
+    if asked.json() {
+        print(&answer);
+        return Ok(0);
+    }
+    let all: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    for panel in all["instances"].as_array().into_iter().flatten() {
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        let (users, online) = (&panel["users"]["total"], &panel["users"]["online"]);
+        let (name, health) = (word(&panel["name"]), word(&panel["health"]));
+        print(
+            format!(
+                "{name:<24} {health:<10} users {users}, online {online}  {}",
+                word(&panel["health_message"])
+            )
+            .trim_end(),
+        );
+        for node in panel["nodes"].as_array().into_iter().flatten() {
+            let (name, state, xray) = (word(&node["name"]), word(&node["state"]), word(&node["xray_version"]));
+            print(format!("  {name:<22} {state:<10} {xray:<10} {}", word(&node["message"])).trim_end());
+        }
+    }
+    Ok(0)
 }
 
 fn cache_stats(asked: &Invocation) -> Result<u8> {

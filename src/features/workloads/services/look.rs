@@ -130,40 +130,57 @@ pub fn asked<T>(
     within: Duration,
     work: impl FnOnce(&Ask) -> Result<T>,
 ) -> Result<T> {
-    let (policy, password) = app.db.read(|conn| {
-        let password = secret(app, conn, s.id, "password")?;
-        Ok((settings::policy(conn, s.private)?, password))
-    })?;
     let connection = s
         .fields
         .server
         .map(|server| ServerConnection::of(app, server))
         .transpose()?;
-    work(&Ask {
-        config: &s.fields.config,
-        password: password.as_ref(),
-        way: match &connection {
-            Some(connection) => Way::Through(app, connection, cancel),
-            None => Way::Direct(policy),
-        },
-        until: clock::mono() + within,
-    })
+    let way = match &connection {
+        Some(connection) => Way::Through(app, connection, cancel),
+        None => Way::Direct(app.db.read(|conn| settings::policy(conn, s.private))?),
+    };
+    over(app, s, (s.fields.kind, &s.fields.config), way, within, work)
 }
 
 fn ask(app: &App, s: &Service, kind: &Kind, config: &Config, way: Way) -> Result<Look> {
     let (Check::Ask(work) | Check::Port(work)) = kind.check else {
         return Err(Error::internal(format!("{} is not asked", kind.name)));
     };
-    let password = match kind.has_password && kind.name == s.fields.kind.name {
-        true => app.db.read(|conn| secret(app, conn, s.id, "password"))?,
-        false => None,
+    over(app, s, (kind, config), way, ASK_MAX, work)
+}
+
+/// Asks over this way, with what is sealed of it. What it gives to go on with is kept, unless it was changed meanwhile.
+fn over<T>(
+    app: &App,
+    s: &Service,
+    (kind, config): (&Kind, &Config),
+    way: Way,
+    within: Duration,
+    work: impl FnOnce(&Ask) -> Result<T>,
+) -> Result<T> {
+    let is_own = kind.name == s.fields.kind.name;
+    let opened = |column, is_wanted: bool| match is_wanted && is_own {
+        true => app.db.read(|conn| secret(app, conn, s.id, column)),
+        false => Ok(None),
     };
-    work(&Ask {
+    let password = opened("password", kind.has_password)?;
+    let ask = Ask {
         config,
         password: password.as_ref(),
+        token: opened("token", kind.keeps_token)?.into(),
+        renewed: false.into(),
         way,
-        until: clock::mono() + ASK_MAX,
-    })
+        until: clock::mono() + within,
+    };
+    let done = work(&ask);
+    if let Some(token) = ask.token.take().filter(|_| ask.renewed.get()) {
+        let sealed = app.vault.seal(place(s.id, "token"), &token)?;
+        app.db.write(|tx| match queries::get(tx, s.id)? {
+            Some(now) if now.revision == s.revision => queries::set_sealed(tx, s.id, "token", Some(&sealed)),
+            _ => Ok(()),
+        })?;
+    }
+    done
 }
 
 /// Asks for all that a job can tell.

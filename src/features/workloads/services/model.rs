@@ -118,14 +118,15 @@ const SETTINGS: &[Param] = &[
     param::text(
         "username",
         200,
-        "Of `http`, `redis` and `postgres`: whose password it is; of `postgres` nothing is the user of the server.",
+        "Of `http`, `redis`, `postgres` and `marzban`: whose password it is; of `postgres` nothing is the user of the server.",
     ),
-    param::secret("password", 4_096, "Of `http`, `redis` and `postgres`.").or_reference(),
+    param::secret("password", 4_096, "Of `http`, `redis`, `postgres` and `marzban`.").or_reference(),
     param::text(
         "clear_prefix",
         200,
         "Of `redis`: keys that begin with this may be removed by a person; nothing: none may.",
     ),
+    param::text("base_url", 2_000, "Of `marzban`: where its panel is.").example("\"https://panel.example:8000\""),
     param::text("database", 63, "Of `postgres`: the database that is looked at."),
     param::text(
         "os_user",

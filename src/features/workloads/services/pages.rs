@@ -1,5 +1,7 @@
 //! Pages: all services, one service with its charts and why it stopped, and the form.
 
+mod marzban;
+
 use super::acts;
 use super::api;
 use super::kinds::{self, Column, KINDS, PROBES, Place};
@@ -37,6 +39,9 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/services/{name}", may(Edit, Services), change),
     route(Post, "/services/{name}/delete", may(Edit, Services), delete),
     route(Post, "/services/{name}/check", may(Run, Services), check),
+    route(Get, "/marzban", may(Read, Services), marzban::list),
+    route(Get, "/marzban/{name}", may(Read, Services), marzban::users).query(USERS),
+    route(Post, "/marzban/{name}", may(Deploy, Services), marzban::change),
     route(Get, "/services/{name}/clear", may(Deploy, Services), ask_clear).refuses(&[409]),
     route(Post, "/services/{name}/clear", may(Deploy, Services), clear).refuses(&[409]),
     route(Post, "/services/{name}/start", may(Deploy, Services), |ctx| {
@@ -62,33 +67,56 @@ const NEW: &[Param] = &[
 ];
 const SHOW: &[Param] = &[param::text("period", 10, "Of the charts.")];
 
+const USERS: &[Param] = &[
+    param::text("status", 20, "Only in this state."),
+    param::text("search", 100, "Only with this in their names or notes."),
+    param::text("offset", 10, "After so many."),
+];
+
 /// Services on the page: more are found by the search.
 const SHOWN_MAX: i64 = 1_000;
 
 /// Menu entry.
-pub const MENU: &[Entry] = &[Entry {
-    path: "/services",
-    word: "services",
-    icon: "service",
-    keys: "g v",
-    right: may(Read, Services),
-    place: (1, 4),
-    badge: |app| {
-        let counts = app.db.read(api::counts)?;
-        let (state, affected) = match (counts.unhealthy, counts.degraded) {
-            (0, 0) => (menu::State::Up, 0),
-            (0, n) => (menu::State::Degraded, n),
-            (n, _) => (menu::State::Down, n),
-        };
-        Ok(Badge {
-            count: Some(counts.total.unsigned_abs()),
-            state,
-            affected,
-            ..Badge::default()
-        })
+pub const MENU: &[Entry] = &[
+    Entry {
+        path: "/services",
+        word: "services",
+        icon: "service",
+        keys: "g v",
+        right: may(Read, Services),
+        place: (1, 4),
+        badge: |app| {
+            let counts = app.db.read(api::counts)?;
+            let (state, affected) = match (counts.unhealthy, counts.degraded) {
+                (0, 0) => (menu::State::Up, 0),
+                (0, n) => (menu::State::Degraded, n),
+                (n, _) => (menu::State::Down, n),
+            };
+            Ok(Badge {
+                count: Some(counts.total.unsigned_abs()),
+                state,
+                affected,
+                ..Badge::default()
+            })
+        },
+        ..Entry::NEW
     },
-    ..Entry::NEW
-}];
+    Entry {
+        path: "/marzban",
+        word: "services.marzban",
+        icon: "users",
+        right: may(Read, Services),
+        place: (1, 5),
+        is_shown: |app| {
+            let filter = Filter {
+                kind: "marzban",
+                ..Filter::default()
+            };
+            Ok(app.db.read(|conn| queries::list(conn, &filter))?.1 > 0)
+        },
+        ..Entry::NEW
+    },
+];
 
 /// See [`Source`].
 pub const SEARCH: &[Source] = &[Source {
@@ -214,6 +242,7 @@ fn what(s: &Service) -> String {
             .unwrap_or_default(),
         "heartbeat" => String::new(),
         "postgres" => text("database").into(),
+        "marzban" => text("base_url").into(),
         _ => format!("{}:{}", text("host"), kinds::number(config, "port").unwrap_or_default()),
     }
 }

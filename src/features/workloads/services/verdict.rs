@@ -129,6 +129,17 @@ fn signal_name(signal: i64) -> &'static str {
     }
 }
 
+/// Something to be said about a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// Event kind.
+    pub kind: &'static str,
+    /// Of which part of it; empty: of all of it.
+    pub part: String,
+    /// Lines for people.
+    pub evidence: Vec<String>,
+}
+
 /// A row of a table, by its columns.
 pub type Row = serde_json::Map<String, serde_json::Value>;
 /// Tables that a look brings, by their names.

@@ -24,6 +24,7 @@ pub const KIND: Kind = Kind {
     },
     home: |_| String::new(),
     check: Check::Called,
+    keeps_token: false,
     tables: &[],
 };
 

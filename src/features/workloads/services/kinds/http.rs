@@ -27,6 +27,7 @@ pub const KIND: Kind = Kind {
             .unwrap_or_default()
     },
     check: Check::Ask(ask),
+    keeps_token: false,
     tables: &[],
 };
 

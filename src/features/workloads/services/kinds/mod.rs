@@ -3,6 +3,7 @@
 mod exec;
 mod heartbeat;
 mod http;
+mod marzban;
 mod postgres;
 mod redis;
 mod tcp;
@@ -23,10 +24,12 @@ use crate::net::http::Route;
 use crate::net::policy::Policy;
 use crate::ssh::forward::Remote;
 use serde_json::{Map, Value};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 pub use super::verdict::{Row, Tables};
 pub use http::CONDITION;
+pub use marzban::{Change, PANEL_STATES, PanelUser, Wanted, change, users};
 pub use postgres::{Postgres, QUERIES};
 pub use redis::{Counted, clear, count};
 pub use tmux::Tmux;
@@ -56,6 +59,8 @@ pub struct Kind {
     pub home: fn(&Config) -> String,
     /// How it is looked at.
     pub check: Check,
+    /// Is it signed in to, and what it gives kept for the next look?
+    pub keeps_token: bool,
     /// Tables that a look may bring, in the order of the page.
     pub tables: &'static [Table],
 }
@@ -118,7 +123,7 @@ pub enum Check {
 pub static UNIT: Kind = unit::KIND;
 
 /// All kinds.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     unit::KIND,
     tmux::KIND,
     http::KIND,
@@ -126,6 +131,7 @@ pub const KINDS: [Kind; 8] = [
     exec::KIND,
     redis::KIND,
     postgres::KIND,
+    marzban::KIND,
     heartbeat::KIND,
 ];
 
@@ -170,6 +176,10 @@ pub struct Ask<'a> {
     pub config: &'a Config,
     /// Its password.
     pub password: Option<&'a Secret>,
+    /// What it has given whoever signed in, where its kind keeps that.
+    pub token: RefCell<Option<Secret>>,
+    /// Is that a new one?
+    pub renewed: Cell<bool>,
     /// Through its server, or from here.
     pub way: Way<'a>,
     /// The end of all waiting.

@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
         os_user: text(config, "os_user").into(),
         conninfo: conninfo(config),
     }),
+    keeps_token: false,
     tables: &[
         Table {
             name: "slow_queries",

@@ -25,6 +25,7 @@ pub const KIND: Kind = Kind {
     read,
     home: home_of_peer,
     check: Check::Ask(ask),
+    keeps_token: false,
     tables: &[
         Table {
             name: "key_patterns",

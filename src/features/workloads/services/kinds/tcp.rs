@@ -15,6 +15,7 @@ pub const KIND: Kind = Kind {
     read: read_peer,
     home: |_| String::new(),
     check: Check::Port(ask),
+    keeps_token: false,
     tables: &[],
 };
 

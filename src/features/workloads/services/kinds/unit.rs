@@ -26,6 +26,7 @@ pub const KIND: Kind = Kind {
         name: text(config, "unit").into(),
         user: flag(config, "user_unit"),
     }),
+    keeps_token: false,
     tables: &[],
 };
 
