@@ -136,6 +136,7 @@ templates![
     "containers/search.html",
     "containers/show.html",
     "services/_on_server.html",
+    "services/clear.html",
     "services/form.html",
     "services/list.html",
     "services/show.html",
