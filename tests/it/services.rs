@@ -341,7 +341,7 @@ fn a_panel_tells_nodes_and_users_and_nothing_secret() {
     );
     admin
         .get("/api/marzban/instances/vpn/users?status=zombie")
-        .fails(422, "validation");
+        .fails(422, "invalid");
     let user = |name: &str| format!("/api/marzban/instances/vpn/users/{name}");
     let changed = admin
         .patch(
@@ -360,10 +360,10 @@ fn a_panel_tells_nodes_and_users_and_nothing_secret() {
     admin
         .patch(&user("ghost"), &json!({ "enabled": false }))
         .fails(404, "marzban_missing");
-    admin.patch(&user("anna.k"), &json!({})).fails(422, "validation");
+    admin.patch(&user("anna.k"), &json!({})).fails(422, "invalid");
     admin
         .patch(&user("anna.k"), &json!({ "expires_at": "soon" }))
-        .fails(422, "validation");
+        .fails(422, "invalid");
     let viewer = house.somebody("viewer");
     viewer
         .patch(&user("anna.k"), &json!({ "enabled": false }))
