@@ -811,7 +811,7 @@ CREATE TABLE service_states (
   ended         TEXT    NOT NULL DEFAULT '',         -- JSON: why it stopped last
   called_at     INTEGER,                             -- of a heartbeat: its last call
   call          TEXT    NOT NULL DEFAULT ''          -- JSON: exit code and output of that call
-) STRICT;
+, nodes TEXT NOT NULL DEFAULT '[]') STRICT;
 
 CREATE TABLE services (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -103,7 +103,7 @@ pub const MENU: &[Entry] = &[
     },
     Entry {
         path: "/marzban",
-        word: "services.marzban",
+        word: "marzban",
         icon: "users",
         right: may(Read, Services),
         place: (1, 5),
