@@ -362,7 +362,10 @@ fn a_database_is_asked_by_psql_and_says_why_it_does_not_answer() {
     let full = becomes("it is nearly full", &admin, "shop", |s| s["health"] == "degraded");
     assert_eq!(full["health_code"], "postgres_full", "{full}");
     assert!(figure(&full, "oldest_transaction_s") > 0.0);
-    on("h17", "pkill -x psql || true");
+    on(
+        "h17",
+        r#"cd /; runuser -u postgres -- /usr/bin/psql -qc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mon'""#,
+    );
     becomes("there is room again", &admin, "mon", is_healthy);
 
     // Stopped, then up but taking no connections, then well.

@@ -51,13 +51,19 @@ pub fn script(
             Check::Postgres(of) => {
                 let Postgres { os_user, conninfo } = of(config);
                 if !calls.contains("QUERIES=") {
-                    writeln!(calls, "QUERIES={}", shq(QUERIES)?).map_err(Error::internal)?;
+                    let queries = text::base64(QUERIES.as_bytes());
+                    writeln!(calls, "QUERIES=$(echo {queries} | base64 -d)").map_err(Error::internal)?;
                 }
                 let password = password(s)?;
                 // psql reads it from its stdin, as one line: it stands in no argument and no environment there.
-                let password = password.as_ref().map_or("", |p| p.reveal_text_for("psql's question"));
-                let (password, user) = (shq(password)?, shq(&os_user)?);
-                format!("PASSWORD={password}\npostgres {id} {user} {}", shq(&conninfo)?)
+                match shq(password.as_ref().map_or("", |p| p.reveal_text_for("psql's question"))) {
+                    Ok(password) => format!(
+                        "PASSWORD={password}\npostgres {id} {} {}",
+                        shq(&os_user)?,
+                        shq(&conninfo)?
+                    ),
+                    Err(_) => format!("echo postgres {id} {} 0", kinds::BAD_PASSWORD),
+                }
             }
             Check::Port(_) if is_plain_port(s) => {
                 let port = kinds::number(config, "port").unwrap_or_default();
@@ -468,6 +474,49 @@ mod tests {
         assert_eq!(
             (answers.look(&all[4]).health, answers.look(&all[4]).say),
             (Health::Unhealthy, "CRITICAL - full".into())
+        );
+    }
+
+    #[test]
+    fn databases_are_asked_with_their_passwords_and_a_bad_one_harms_no_other() {
+        let all = [
+            service(3, "postgres", r#"{"database":"shop"}"#),
+            service(
+                4,
+                "postgres",
+                r#"{"database":"shop","host":"10.0.0.2","username":"mon"}"#,
+            ),
+            service(5, "postgres", r#"{"database":"bank"}"#),
+        ];
+        let password = |s: &Service| {
+            Ok(match s.id.get() {
+                4 => Some(Secret::new("it's".to_string())),
+                5 => Some(Secret::new("two\nlines".to_string())),
+                _ => None,
+            })
+        };
+        let script = script(&all, "", &password).unwrap().unwrap();
+        let calls = script.split_once("\nmachine\n").unwrap().1;
+        assert_eq!(calls.matches("QUERIES=$(echo ").count(), 1);
+        let (_, calls) = calls.split_once('\n').unwrap();
+        let with = |text: &str| shq(text).unwrap();
+        let wanted = format!(
+            "PASSWORD=''\npostgres 3 '' {}\nPASSWORD={}\npostgres 4 '' {}\necho postgres 5 65 0\n",
+            with("dbname='shop' connect_timeout='5'"),
+            with("it's"),
+            with("dbname='shop' host='10.0.0.2' user='mon' connect_timeout='5'"),
+        );
+        assert_eq!(calls, wanted);
+        let mut answers = Answers::default();
+        answers.take("postgres 5 65 0");
+        answers.take(&format!(
+            "postgres 4 2 0 {}",
+            text::base64(b"FATAL:  password authentication failed for user")
+        ));
+        assert_eq!(answers.look(&all[2]).code, "postgres_password");
+        assert_eq!(
+            (answers.look(&all[1]).code, answers.look(&all[0]).health),
+            ("postgres_password".into(), Health::Unknown)
         );
     }
 

@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use super::verdict::{Row, Tables};
 pub use http::CONDITION;
 pub use marzban::{Change, PANEL_STATES, PanelUser, Wanted, change, users};
-pub use postgres::{Postgres, QUERIES};
+pub use postgres::{BAD_PASSWORD, Postgres, QUERIES};
 pub use redis::{Counted, clear, count};
 pub use tmux::Tmux;
 pub use unit::Unit;

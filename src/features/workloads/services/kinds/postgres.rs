@@ -136,6 +136,9 @@ SELECT '@slots', jsonb_build_object('kept_bytes', coalesce(max(pg_wal_lsn_diff(p
 \echo @end
 "#;
 
+/// The code of a password that psql cannot be given.
+pub const BAD_PASSWORD: i64 = 65;
+
 /// So full is too full, percent of what ordinary users may have.
 const FULL: f64 = 90.0;
 /// Transactions after which an unfrozen row is near the end (PostgreSQL itself stops at two thousand million).
@@ -291,6 +294,12 @@ fn failed(rc: i64, ready: i64, output: &str) -> Look {
         Look::of(Health::Unhealthy, code, say)
     };
     match rc {
+        BAD_PASSWORD => {
+            return bad(
+                "postgres_password",
+                "Its password has a line break: psql cannot be given it.",
+            );
+        }
         124 | 137 => return bad("postgres_slow", "It did not answer within 10 s."),
         126 | 127 => {
             return Look::of(
