@@ -353,9 +353,10 @@ fn a_database_is_asked_by_psql_and_says_why_it_does_not_answer() {
     // All places are taken: an ordinary role gets none, and who gets in says so.
     on(
         "h17",
-        r#"for n in 1 2 3 4 5 6 7; do
+        r#"for n in $(seq 1 16); do
              (PGPASSWORD="Ge:heim'9" setsid /usr/bin/psql -qh 127.0.0.1 -U mon shop -c 'SELECT pg_sleep(300)' >/dev/null 2>&1 &)
-           done; sleep 2"#,
+             sleep 0.4 # a look may have one of the seven places for a moment
+           done"#,
     );
     let full = becomes("it is full", &admin, "mon", |s| s["health"] == "unhealthy");
     assert_eq!(full["health_code"], "postgres_full", "{full}");
