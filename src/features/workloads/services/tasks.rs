@@ -121,7 +121,7 @@ fn clear(run: &Run) -> Result<Outcome> {
     run.log
         .say(&format!("{gone} keys that began with “{}” are removed.", input.prefix));
     Ok(Outcome {
-        changed: u32::try_from(gone).unwrap_or(u32::MAX).into(),
+        changed: u32::try_from(gone).unwrap_or(u32::MAX),
         commit: None,
     })
 }

@@ -223,7 +223,7 @@ fn ask(ask: &Ask) -> Result<Look> {
     for state in PANEL_STATES {
         let told = system[format!("users_{state}")].as_f64();
         // Versions before 0.8 tell only the active ones. (A limit of 0 would be none.)
-        let asked = || Some(panel.get(&format!("/api/users?status={state}&limit=1")).ok()?["total"].as_f64()?);
+        let asked = || panel.get(&format!("/api/users?status={state}&limit=1")).ok()?["total"].as_f64();
         users.push((state, told.or_else(asked)));
     }
     let mut look = judge(&system, &nodes, usage.as_ref().ok(), core.as_ref().ok(), &users);
