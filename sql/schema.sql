@@ -847,7 +847,7 @@ CREATE TABLE service_states (
   ended         TEXT    NOT NULL DEFAULT '',         -- JSON: why it stopped last
   called_at     INTEGER,                             -- of a heartbeat: its last call
   call          TEXT    NOT NULL DEFAULT ''          -- JSON: exit code and output of that call
-) STRICT;
+, nodes TEXT NOT NULL DEFAULT '[]') STRICT;
 
 CREATE TRIGGER availability_of_service AFTER DELETE ON services BEGIN
   DELETE FROM availability WHERE kind = 'service' AND subject = OLD.id;

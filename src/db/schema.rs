@@ -133,6 +133,7 @@ pub const STATE: &[Step] = steps![
     "0070_user_projects.sql",
     "0071_left_out.sql",
     "0072_services.sql",
+    "0073_service_nodes.sql",
     "0074_availability.sql",
     "0075_service_units.sql",
 ];

@@ -207,6 +207,19 @@ impl Input {
         good
     }
 
+    /// A value of the row's type.
+    pub fn shaped(&mut self, name: &'static str) -> Option<Value> {
+        let Type::Shaped(of) = self.row(name).kind else {
+            mistyped(name)
+        };
+        let value = self.take(name)?;
+        let good = of.check(&value).is_ok();
+        if !good {
+            self.wrong(name, "bad_type", format!("{name} is: {of}."));
+        }
+        good.then_some(value)
+    }
+
     /// A boolean: JSON's, or the words of a form.
     pub fn flag(&mut self, name: &'static str) -> Option<bool> {
         let Type::Flag = self.row(name).kind else {

@@ -52,6 +52,8 @@ pub enum Kind {
         /// Largest.
         max: i64,
     },
+    /// Any value of this type.
+    Shaped(&'static Shape),
     /// A whole number, or none by `null` or an empty text.
     MaybeNumber {
         /// Smallest.
@@ -140,6 +142,11 @@ pub const fn flag(name: &'static str, doc: &'static str) -> Param {
 pub const fn number(name: &'static str, bounds: RangeInclusive<i64>, doc: &'static str) -> Param {
     let (min, max) = (*bounds.start(), *bounds.end());
     param(name, Kind::Number { min, max }, doc)
+}
+
+/// A row of [`Kind::Shaped`].
+pub const fn shaped(name: &'static str, of: &'static Shape, doc: &'static str) -> Param {
+    param(name, Kind::Shaped(of), doc)
 }
 
 /// A row of [`Kind::MaybeNumber`].
@@ -255,6 +262,7 @@ impl fmt::Display for Kind {
             Kind::List { count_max, bytes_max } => write!(f, "up to {count_max} texts of {bytes_max} bytes"),
             Kind::Object => f.write_str("object | null"),
             Kind::Items { count_max, of } => write!(f, "up to {count_max} of {of}"),
+            Kind::Shaped(of) => of.fmt(f),
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Entry {
     pub place: (u8, u8),
     /// Name in the dock of small screens; empty: not there.
     pub dock: &'static str,
+    /// Is there anything behind it?
+    pub is_shown: fn(&App) -> Result<bool>,
     /// Computes its badge.
     pub badge: fn(&App) -> Result<Badge>,
 }
@@ -41,6 +43,7 @@ impl Entry {
         right: Right::SignedIn,
         place: (u8::MAX, 0),
         dock: "",
+        is_shown: |_| Ok(true),
         badge: |_| Ok(Badge::default()),
     };
 }
@@ -139,7 +142,12 @@ const RUNNING_SHOWN: i64 = 8;
 impl Nav {
     /// Computes all counts.
     pub fn read(app: &App, lang: Lang) -> Result<Nav> {
-        let mut entries = app.registry.all::<Entry>().to_vec();
+        let mut entries = Vec::new();
+        for entry in app.registry.all::<Entry>() {
+            if (entry.is_shown)(app)? {
+                entries.push(*entry);
+            }
+        }
         entries.sort_by_key(|entry| entry.place);
         let mut nav = Nav {
             running: running(app, lang)?,

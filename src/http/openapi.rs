@@ -230,6 +230,7 @@ fn value(param: &Param) -> Value {
         Kind::Links { .. } => json!([1]),
         Kind::Words { .. } | Kind::List { .. } | Kind::Items { .. } => json!([]),
         Kind::Object => json!({}),
+        Kind::Shaped(_) => json!(null),
         Kind::Name => json!("example"),
         Kind::Text { .. } | Kind::Secret { .. } => json!("…"),
     };
@@ -311,6 +312,7 @@ fn input(kind: Kind) -> Value {
         Kind::List { count_max, bytes_max } => texts(count_max, bytes_max),
         Kind::Words { count_max, bytes_max } => json!({ "anyOf": [texts(count_max, bytes_max), { "type": "string" }] }),
         Kind::Object => json!({ "type": ["object", "null"] }),
+        Kind::Shaped(of) => schema(of),
         Kind::Items { count_max, of } => json!({ "type": "array", "maxItems": count_max, "items": schema(of) }),
     }
 }

@@ -26,7 +26,17 @@ export function unit(value, of) {
   if (value == null) return '–';
   if (of === '%') return num(value, value < 9.95 ? 1 : 0) + '\u00a0%';
   if (of === 'B/s') return rate(value);
+  if (of === 'B') return size(value);
   return num(value, value < 10 ? 2 : 1) + (of ? '\u00a0' + of : '');
+}
+
+function size(value) {
+  let step = 0;
+  while (value >= 1024 && step < 4) {
+    value /= 1024;
+    step++;
+  }
+  return num(value, value < 10 && step ? 1 : 0) + '\u00a0' + t.size[step];
 }
 
 function rate(value) {

@@ -67,6 +67,7 @@ const en = {
   none: 'none',
   times: ['Time: clock', 'Time: since start', 'Time: off'],
   rate: ['B/s', 'kB/s', 'MB/s', 'GB/s'],
+  size: ['B', 'KiB', 'MiB', 'GiB', 'TiB'],
   series: {
     mem: 'RAM',
     swap: 'swap',
@@ -177,6 +178,7 @@ const ru = {
   none: 'нет',
   times: ['Время: часы', 'Время: от начала', 'Время: скрыто'],
   rate: ['Б/с', 'кБ/с', 'МБ/с', 'ГБ/с'],
+  size: ['Б', 'КиБ', 'МиБ', 'ГиБ', 'ТиБ'],
   series: {
     mem: 'ОЗУ',
     swap: 'подкачка',

@@ -4,6 +4,7 @@
 
 pub mod dns;
 pub mod engine;
+pub mod marzban;
 pub mod proxy;
 pub mod receiver;
 pub mod smtp;

@@ -112,6 +112,9 @@ fn the_lines_with_curl_work_as_they_stand() {
         "/api/services/NAME/logs'",
         "/api/services/NAME/log.txt'",
         "/api/services/NAME/logs/stream'",
+        "/api/redis/NAME/stats'",
+        "/api/marzban/instances/NAME'",
+        "/api/marzban/instances/NAME/users'",
     ];
     for line in looks.into_iter().chain(new) {
         let ask = line.replacen("curl", "curl -s -o /dev/null -w '%{http_code}'", 1);

@@ -1,6 +1,7 @@
 //! Services that are looked at from here: pages, ports, jobs that call. Units and sessions on real servers are in tests/lab.
 
 use crate::common;
+use crate::fake::marzban::Marzban;
 
 use common::client::Client;
 use common::*;
@@ -42,6 +43,403 @@ impl Page {
     fn says(&self, status: u16, body: &str) {
         *self.answer.lock().unwrap() = (status, body.into());
     }
+}
+
+/// A Redis that holds these keys, and is in a mood.
+struct Redis {
+    at: SocketAddr,
+    keys: Arc<Mutex<Vec<String>>>,
+    mood: Arc<Mutex<&'static str>>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Redis {
+    fn start(keys: &[&str]) -> Redis {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let redis = Redis {
+            at: listener.local_addr().unwrap(),
+            keys: Arc::new(Mutex::new(keys.iter().map(|key| key.to_string()).collect())),
+            mood: Arc::new(Mutex::new("")),
+            heard: Arc::default(),
+        };
+        let (keys, mood, heard) = (redis.keys.clone(), redis.mood.clone(), redis.heard.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (keys, mood, heard) = (keys.clone(), mood.clone(), heard.clone());
+                thread::spawn(move || while Redis::answer(&stream, &keys, *mood.lock().unwrap(), &heard).is_some() {});
+            }
+        });
+        redis
+    }
+
+    fn command(stream: &std::net::TcpStream) -> Option<Vec<String>> {
+        // Byte by byte: nothing of the next command may be read.
+        let line = || {
+            let mut line = Vec::new();
+            for byte in std::io::Read::bytes(stream) {
+                match byte.ok()? {
+                    b'\n' => return String::from_utf8(line).ok(),
+                    b'\r' => {}
+                    byte => line.push(byte),
+                }
+            }
+            None
+        };
+        let count: usize = line()?.strip_prefix('*')?.parse().ok()?;
+        (0..count).map(|_| line().and_then(|_| line())).collect()
+    }
+
+    fn answer(
+        mut stream: &std::net::TcpStream,
+        keys: &Mutex<Vec<String>>,
+        mood: &str,
+        heard: &Mutex<Vec<String>>,
+    ) -> Option<()> {
+        let words = Redis::command(stream)?;
+        heard.lock().unwrap().push(words.join(" "));
+        let list = |all: &[String]| {
+            let each: String = all.iter().map(|key| format!("${}\r\n{key}\r\n", key.len())).collect();
+            format!("*{}\r\n{each}", all.len())
+        };
+        let mut keys = keys.lock().unwrap();
+        let said = match (mood, words[0].as_str()) {
+            ("loading", _) => "-LOADING Redis is loading the dataset in memory\r\n".into(),
+            ("locked", "AUTH") if words[1] == "Ge-heim-4" => "+OK\r\n".into(),
+            ("locked", "AUTH") => "-WRONGPASS invalid username-password pair or user is disabled.\r\n".into(),
+            ("silent", _) => return Redis::command(stream).map(drop), // until the other end has had enough
+            ("guest", "SCAN" | "SLOWLOG") => "-NOPERM this user has no permissions to run the command\r\n".into(),
+            (_, "PING") => "+PONG\r\n".into(),
+            (_, "INFO") => {
+                let info = format!(
+                    "role:master\r\nused_memory:4096\r\ndb0:keys={},expires=0\r\n",
+                    keys.len()
+                );
+                format!("${}\r\n{info}\r\n", info.len())
+            }
+            (_, "SLOWLOG") => {
+                "*1\r\n*6\r\n:1\r\n:1700000000\r\n:25000\r\n*3\r\n$3\r\nSET\r\n$9\r\nuser:4711\r\n$9\r\nits-value\r\n\
+                               $9\r\n127.0.0.1\r\n$0\r\n\r\n"
+                    .into()
+            }
+            (_, "SCAN") => {
+                // Two parts, and an empty answer between them.
+                let begins = words
+                    .get(5)
+                    .map_or(String::new(), |p| p.strip_suffix('*').unwrap().replace('\\', ""));
+                let found = keys.iter().filter(|key| key.starts_with(&begins)).cloned();
+                let (even, odd): (Vec<String>, Vec<String>) =
+                    found.partition(|key| key.bytes().map(u32::from).sum::<u32>() % 2 == 0);
+                match words[1].as_str() {
+                    "0" => format!("*2\r\n$1\r\n7\r\n{}", list(&even)),
+                    "7" => format!("*2\r\n$1\r\n9\r\n{}", list(&[])),
+                    _ => format!("*2\r\n$1\r\n0\r\n{}", list(&odd)),
+                }
+            }
+            (_, "UNLINK") => {
+                let before = keys.len();
+                keys.retain(|key| !words[1..].contains(key));
+                format!(":{}\r\n", before - keys.len())
+            }
+            _ => "-ERR unknown command\r\n".into(),
+        };
+        stream.write_all(said.as_bytes()).ok()
+    }
+}
+
+#[test]
+fn a_cache_is_understood_and_keys_go_only_below_its_prefix_when_that_is_confirmed() {
+    let keys = [
+        "cache:1",
+        "cache:2",
+        "cache:3",
+        "cachet:1",
+        "user:4711:token",
+        "secret-of-somebody",
+    ];
+    let (house, redis) = (House::new(), Redis::start(&keys));
+    let admin = house.admin();
+    let body =
+        json!({ "name": "cache", "kind": "redis", "host": "127.0.0.1", "port": redis.at.port(), "interval_s": 10 });
+    admin.post("/api/services", &body).is(201);
+    let well = becomes(&admin, "cache", "healthy");
+    assert_eq!(well["custom_metrics"]["keys"], 6.0);
+    let stats = admin.get("/api/redis/cache/stats").is(200);
+    assert_eq!(stats, admin.get("/api/redis/1/stats").is(200), "by its number as well");
+    assert_eq!(stats["slow_log"][0]["command"], "SET user:…");
+    let patterns = stats["key_patterns"].as_array().unwrap();
+    let told: Vec<_> = patterns
+        .iter()
+        .map(|row| (row["prefix"].as_str().unwrap(), row["keys"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(told, [("cache:", 3), ("", 1), ("cachet:", 1), ("user:", 1)]);
+    let page = house.browser_of_admin().get("/services/cache").body;
+    assert!(page.contains("SET user:…") && page.contains("cachet:"), "{page}");
+    for secret in ["4711", "secret-of-somebody", "its-value"] {
+        assert!(
+            !page.contains(secret) && !stats.to_string().contains(secret),
+            "{secret}"
+        );
+    }
+
+    // Without a prefix nothing may go; with one it is counted first.
+    let clear = |confirm: Value| admin.post("/api/redis/cache/clear", &json!({ "confirm": confirm }));
+    admin
+        .post("/api/redis/cache/clear", &json!({}))
+        .fails(409, "clear_no_prefix");
+    admin
+        .patch("/api/services/cache", &json!({ "clear_prefix": "cache:" }))
+        .is(200);
+    for counted in [
+        admin.post("/api/redis/cache/clear", &json!({})),
+        clear(json!(false)),
+        clear(json!(null)),
+    ] {
+        assert_eq!(
+            counted.is(200),
+            json!({ "count": 3, "complete": true, "prefix": "cache:" })
+        );
+    }
+    for confirm in [json!(4), json!("cache"), json!(true), json!("")] {
+        clear(confirm).fails(409, "clear_not_confirmed");
+    }
+    clear(json!([3])).fails(422, "invalid");
+    house
+        .somebody("viewer")
+        .post("/api/redis/cache/clear", &json!({ "confirm": 3 }))
+        .fails(403, "forbidden");
+    assert_eq!(redis.keys.lock().unwrap().len(), 6);
+    let mut browser = house.browser_of_admin();
+    let asked = browser.get("/services/cache/clear").body;
+    assert!(asked.contains(r#"name="confirm" value="3""#), "{asked}");
+    let started = clear(json!(3)).is(202);
+    let ended = house.wait_for(started["task_id"].as_i64().unwrap());
+    assert_eq!(
+        (&ended["status"], &ended["changed"]),
+        (&json!("ok"), &json!(3)),
+        "{ended}"
+    );
+    assert_eq!(
+        *redis.keys.lock().unwrap(),
+        ["cachet:1", "user:4711:token", "secret-of-somebody"]
+    );
+    let heard = redis.heard.lock().unwrap().join("\n");
+    for never in ["KEYS", "FLUSH", "GET user", "DEL"] {
+        assert!(!heard.contains(never), "{never}: {heard}");
+    }
+
+    // A prefix means itself, and the command line does the same.
+    *redis.keys.lock().unwrap() = vec!["a*:1".into(), "ab:1".into()];
+    admin
+        .patch("/api/services/cache", &json!({ "clear_prefix": "a*" }))
+        .is(200);
+    let cli = |args: &[&str]| {
+        let out = run(&[args, &["--data-dir", house.dir()]].concat());
+        (out.status.code().unwrap(), said(&out))
+    };
+    let (code, counted) = cli(&["cache-clear", "cache"]);
+    assert!(code == 0 && counted.contains("1 keys begin with “a*”"), "{counted}");
+    let (code, done) = cli(&["cache-clear", "cache", "--confirm", "1"]);
+    assert!(code == 0 && done.contains("Done."), "{done}");
+    assert_eq!(*redis.keys.lock().unwrap(), ["ab:1"]);
+    assert!(
+        redis
+            .heard
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.ends_with(r"MATCH a\**"))
+    );
+    let (code, stats) = cli(&["cache-stats", "cache"]);
+    assert!(
+        code == 0 && stats.contains("memory_bytes") && stats.contains("SET user:…"),
+        "{stats}"
+    );
+    // Another kind is no cache.
+    admin
+        .post(
+            "/api/services",
+            &json!({ "name": "port", "kind": "tcp", "host": "127.0.0.1", "port": redis.at.port() }),
+        )
+        .is(201);
+    admin.get("/api/redis/port/stats").fails(404, "not_found");
+}
+
+#[test]
+fn a_panel_tells_nodes_and_users_and_nothing_secret() {
+    let (house, panel) = (House::new(), Marzban::start("Pa:nel & 7"));
+    let admin = house.admin();
+    let mut browser = house.browser_of_admin();
+    assert!(
+        !browser.get("/services").body.contains(r#"href="/marzban""#),
+        "there is none"
+    );
+    let (right, wrong) = (house.canary("Pa:nel & 7"), house.canary("not-Pa:nel & 7"));
+    let body = json!({ "name": "vpn", "kind": "marzban", "base_url": panel.url() + "/", "username": "admin", "password": right,
+        "interval_s": 3600, "down_after": 1 });
+    admin.post("/api/services", &body).is(201);
+    let seen = becomes(&admin, "vpn", "degraded");
+    assert!(
+        seen["health_message"]
+            .as_str()
+            .unwrap()
+            .starts_with("DE node is error: [Errno 111]"),
+        "{seen}"
+    );
+    let one = admin.get("/api/marzban/instances/vpn").is(200);
+    assert_eq!(admin.get("/api/marzban/instances").is(200)["instances"][0], one);
+    assert_eq!(
+        (&one["users"]["total"], &one["users"]["active"]),
+        (&json!(5.0), &json!(3.0))
+    );
+    let nodes: Vec<_> = one["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(nodes, ["Master", "DE node", "Нидерланды-2"]);
+    let stats = admin.get("/api/users/stats").is(200);
+    assert_eq!((&stats["users"]["total"], &stats["seen"]), (&json!(5.0), &json!(1)));
+
+    // One login serves many looks; one that has run out is renewed once.
+    let looks = || {
+        let seen = admin.post("/api/services/vpn/check", &json!({})).is(200);
+        (
+            seen["health"].as_str().unwrap().to_string(),
+            seen["health_code"].as_str().unwrap().to_string(),
+        )
+    };
+    let is = |health: &str, code: &str| (health.to_string(), code.to_string());
+    assert_eq!(looks(), is("degraded", "marzban_node"));
+    assert_eq!(panel.state().logins, 1);
+    panel.state().expired = true;
+    assert_eq!(looks(), is("degraded", "marzban_node"));
+    assert_eq!(panel.state().logins, 2);
+    for node in panel.state().nodes.as_array_mut().unwrap() {
+        node["status"] = json!("connected");
+    }
+    assert_eq!(looks(), is("healthy", ""));
+    panel.state().broken = true;
+    assert_eq!(looks(), is("unhealthy", "marzban_error"));
+    assert!(
+        service(&admin, "vpn")["health_message"]
+            .as_str()
+            .unwrap()
+            .ends_with("500: Internal Server Error")
+    );
+    panel.state().broken = false;
+    admin.patch("/api/services/vpn", &json!({ "password": wrong })).is(200);
+    assert_eq!(looks(), is("unhealthy", "marzban_password"));
+    admin.patch("/api/services/vpn", &json!({ "password": right })).is(200);
+    assert_eq!(looks(), is("healthy", ""));
+
+    // Users: by state, changed, and nothing of them that is a secret.
+    let users = admin.get("/api/marzban/instances/vpn/users?status=limited").is(200);
+    assert_eq!(
+        (&users["total"], &users["users"][0]["username"]),
+        (&json!(1), &json!("ivan_petrov"))
+    );
+    admin
+        .get("/api/marzban/instances/vpn/users?status=zombie")
+        .fails(422, "invalid");
+    let user = |name: &str| format!("/api/marzban/instances/vpn/users/{name}");
+    let changed = admin
+        .patch(
+            &user("anna.k"),
+            &json!({ "enabled": true, "expires_at": "2027-01-02T03:04Z" }),
+        )
+        .is(200);
+    assert_eq!(
+        (&changed["status"], &changed["expires_at"]),
+        (&json!("active"), &json!("2027-01-02T03:04:00.000Z"))
+    );
+    let changed = admin.patch(&user("anna.k"), &json!({ "expires_at": "" })).is(200);
+    assert_eq!(changed["expires_at"], Value::Null);
+    let reset = admin.post(&(user("ivan_petrov") + "/reset"), &json!({})).is(200);
+    assert_eq!(reset["used_bytes"], 0.0);
+    admin
+        .patch(&user("ghost"), &json!({ "enabled": false }))
+        .fails(404, "marzban_missing");
+    admin.patch(&user("anna.k"), &json!({})).fails(422, "invalid");
+    admin
+        .patch(&user("anna.k"), &json!({ "expires_at": "soon" }))
+        .fails(422, "invalid");
+    let viewer = house.somebody("viewer");
+    viewer
+        .patch(&user("anna.k"), &json!({ "enabled": false }))
+        .fails(403, "forbidden");
+    assert!(browser.get("/services").body.contains(r#"href="/marzban""#));
+    let (page, list) = (
+        browser.get("/marzban").body,
+        browser.get("/marzban/vpn?status=active").body,
+    );
+    assert!(
+        page.contains("Нидерланды-2") && list.contains("anna.k") && !list.contains("hold_1"),
+        "{page}{list}"
+    );
+    let (code, table) = {
+        let out = run(&["marzban-list", "--data-dir", house.dir()]);
+        (out.status.code().unwrap(), said(&out))
+    };
+    assert!(
+        code == 0 && table.contains("DE node") && table.contains("users 5"),
+        "{table}"
+    );
+    let told = admin.get("/api/marzban/instances/vpn/users").is(200).to_string() + &list;
+    for file in files(std::path::Path::new(house.dir())) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        for secret in ["AXGvwPNHaEIjyn3Gc", "/sub/aXZh", "тариф", "token-1-of-the-panel"] {
+            assert_eq!(found_in(&bytes, secret), None, "{}", file.display());
+            assert!(!told.contains(secret), "{secret}");
+        }
+    }
+}
+
+#[test]
+fn a_cache_that_loads_refuses_or_is_silent_says_so() {
+    let (house, redis) = (House::new(), Redis::start(&["a:1"]));
+    let admin = house.admin();
+    let looks = |mood: &'static str| {
+        *redis.mood.lock().unwrap() = mood;
+        let seen = admin.post("/api/services/cache/check", &json!({})).is(200);
+        (
+            seen["health"].as_str().unwrap().to_string(),
+            seen["health_code"].as_str().unwrap().to_string(),
+        )
+    };
+    let is = |health: &str, code: &str| (health.to_string(), code.to_string());
+    let body = json!({
+        "name": "cache", "kind": "redis", "host": "127.0.0.1", "port": redis.at.port(), "interval_s": 3600, "down_after": 1,
+        "clear_prefix": "a:",
+    });
+    admin.post("/api/services", &body).is(201);
+    becomes(&admin, "cache", "healthy");
+    assert_eq!(looks("loading"), is("degraded", "redis_loading"));
+    let refused = admin
+        .post("/api/redis/cache/clear", &json!({}))
+        .fails(502, "redis_refused");
+    assert!(refused["detail"].as_str().unwrap().contains("loading"), "{refused}");
+    let asked = house.browser_of_admin().get("/services/cache/clear").body;
+    assert!(
+        asked.contains("It is loading its data.") && !asked.contains("name=\"confirm\""),
+        "{asked}"
+    );
+    assert_eq!(
+        looks("guest"),
+        is("healthy", ""),
+        "who may not ask for more is told the rest"
+    );
+    assert_eq!(looks("silent"), is("unhealthy", "redis_slow"));
+    let wrong = house.canary("not-Ge-heim-4");
+    admin
+        .patch("/api/services/cache", &json!({ "password": wrong }))
+        .is(200);
+    assert_eq!(looks("locked"), is("unhealthy", "redis_password"));
+    let right = house.canary("Ge-heim-4");
+    admin
+        .patch("/api/services/cache", &json!({ "password": right }))
+        .is(200);
+    assert_eq!(looks("locked"), is("healthy", ""));
 }
 
 fn service(admin: &Client, name: &str) -> Value {
@@ -274,13 +672,27 @@ fn a_rule_on_a_services_figures_is_an_alert_about_that_service() {
     let house = House::new();
     let admin = house.admin();
     let url = format!("http://{}/", page.at);
-    admin.post("/api/services", &json!({ "name": "slow", "kind": "http", "url": url, "interval_s": 10 })).is(201);
-    let rule = json!({ "name": "slow answers", "watches": "service_latency", "threshold": 0, "for_s": 0, "level": "ERROR" });
+    admin
+        .post(
+            "/api/services",
+            &json!({ "name": "slow", "kind": "http", "url": url, "interval_s": 10 }),
+        )
+        .is(201);
+    let rule =
+        json!({ "name": "slow answers", "watches": "service_latency", "threshold": 0, "for_s": 0, "level": "ERROR" });
     admin.post("/api/alert-rules", &rule).is(201);
     let alert = eventually("an alert", || {
         let all = admin.get("/api/alerts?state=firing").is(200);
-        all["items"].as_array().unwrap().iter().find(|alert| alert["kind"] == "metric.service_latency").cloned()
+        all["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|alert| alert["kind"] == "metric.service_latency")
+            .cloned()
     });
-    assert_eq!((&alert["target"]["type"], &alert["target"]["name"]), (&json!("service"), &json!("slow")));
+    assert_eq!(
+        (&alert["target"]["type"], &alert["target"]["name"]),
+        (&json!("service"), &json!("slow"))
+    );
     assert_eq!(alert["level"], "ERROR");
 }

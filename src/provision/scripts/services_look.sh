@@ -95,3 +95,18 @@ program() {
 "}
   printf 'program %s %s %s %s\n' "$n" "$rc" "$(($(now_ms) - begun))" "$(printf '%s' "${said%?"$rc"}" | head -c 10000 | base64 -w0)"
 }
+
+# postgres ID USER CONNINFO, with QUERIES and PASSWORD, which are not exported: psql reads the password, which may be empty, as the first line of its
+# stdin, for it has no terminal. Where it cannot connect, pg_isready tells a server that starts from one that is not there.
+postgres() {
+  n=$1 user=$2 info=$3
+  command -v psql >/dev/null || { printf 'postgres %s 127 0 \n' "$n"; return 0; }
+  if [ -n "$PASSWORD" ]; then ask=-W; else ask=-w user=${user:-postgres}; fi
+  said=$({ [ "$ask" = -w ] || printf '%s\n' "$PASSWORD"; printf '%s\n' "$QUERIES"; } |
+    { as_user "$user" timeout -k 2 10 psql -XAtq "$ask" -d "$info" -f - 2>&1; printf '\n%s' "$?"; } | head -c 40000)
+  rc=${said##*"
+"}
+  ready=0
+  [ "$rc" != 2 ] || { timeout 5 pg_isready -q -d "$info" >/dev/null 2>&1; ready=$?; }
+  printf 'postgres %s %s %s %s\n' "$n" "$rc" "$ready" "$(printf '%s' "${said%?"$rc"}" | base64 -w0)"
+}

@@ -242,6 +242,7 @@ fn input(kind: Kind, lang: Lang) -> Vec<Text> {
             let values = [("n", count_max.to_string()), ("max", bytes_max.to_string())];
             say("docs.kind.texts", &values)
         }
+        Kind::Shaped(of) => shape(of, lang),
         Kind::Object => shape(&Shape::Nullable(&Shape::Map(&Shape::Any)), lang),
         Kind::Items { count_max, of } => {
             let mut out = say("docs.kind.items", &[("n", count_max.to_string())]);

@@ -58,6 +58,7 @@ const MENU: &[Entry] = &[Entry {
     right: right::may(right::Read, right::Alerts),
     place: (3, 2),
     dock: "alerts",
+    is_shown: |_| Ok(true),
     badge: |app| {
         Ok(Badge {
             count: Some(app.db.read(firing)? as u64),

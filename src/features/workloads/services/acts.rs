@@ -11,6 +11,7 @@ use crate::base::id::{Id, Task};
 use crate::db::Tx;
 use crate::task::{NewTask, queue};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Kind: starts a service.
 pub const START: &str = "service.start";
@@ -22,6 +23,37 @@ pub const RESTART: &str = "service.restart";
 pub const REMOVE_UNIT: &str = "service.remove_unit";
 /// Kind: starts or restarts a service because it does not work.
 pub const RECOVER: &str = "service.recover";
+
+/// Kind: removes keys of a Redis.
+pub const CLEAR: &str = "redis.clear";
+
+/// Input of [`CLEAR`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Clear {
+    /// Keys that begin with this.
+    pub prefix: String,
+}
+
+/// Enqueues the removal of the keys that begin with its prefix.
+pub fn clear(
+    app: &App,
+    tx: &Tx,
+    s: &Service,
+    prefix: &str,
+    by: Allowed<right::Deploy, right::Services>,
+) -> Result<Id<Task>> {
+    let input = Clear { prefix: prefix.into() };
+    let detail = serde_json::json!({ "prefix": prefix });
+    put_in(
+        app,
+        tx,
+        CLEAR,
+        s,
+        serde_json::to_value(input).map_err(Error::internal)?,
+        detail,
+        by,
+    )
+}
 
 /// Input of an act.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -62,16 +94,38 @@ pub fn enqueue(
         );
         return Err(Error::new(Fault::Conflict, "service_no_unit", say));
     }
-    let new = NewTask {
-        kind,
-        target: (TARGET.name, s.id.get(), &s.fields.name),
-        input: serde_json::to_value(act).map_err(Error::internal)?,
-    };
-    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
-    let mut detail = serde_json::json!({ "task": task });
+    let mut detail = serde_json::json!({});
     if !act.because.is_empty() {
         detail["because"] = act.because.as_str().into();
     }
+    put_in(
+        app,
+        tx,
+        kind,
+        s,
+        serde_json::to_value(act).map_err(Error::internal)?,
+        detail,
+        by,
+    )
+}
+
+/// Enqueues a task, and audits it.
+fn put_in(
+    app: &App,
+    tx: &Tx,
+    kind: &'static str,
+    s: &Service,
+    input: Value,
+    mut detail: Value,
+    by: Allowed<right::Deploy, right::Services>,
+) -> Result<Id<Task>> {
+    let new = NewTask {
+        kind,
+        target: (TARGET.name, s.id.get(), &s.fields.name),
+        input,
+    };
+    let task = queue::enqueue(tx, &app.wakes.tasks, &new, by)?;
+    detail["task"] = serde_json::json!(task);
     let object = format!("service {} {}", s.id, s.fields.name);
     audit::append(tx, &app.vault, by, kind, &object, &detail)?;
     Ok(task)

@@ -1,30 +1,36 @@
-//! The services' JSON API. It only reads what the watch has stored; acts are tasks.
+//! The services' JSON API. It reads what the watch has stored; acts are tasks.
+
+pub mod marzban;
 
 use super::acts::{self, Act};
 use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
-use super::verdict::{End, Figures, Health};
-use super::{called, follow, kinds, look};
+use super::verdict::{End, Figures, Health, Tables};
+use super::{called, follow, kinds, look, named};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
 use crate::app::App;
 use crate::base::clock::{self, HOUR, Ms, SECOND, rfc3339};
-use crate::base::error::{Error, Field, Kind as Fault, Result};
+use crate::base::error::{Error, Field, Kind, Result};
 use crate::base::id::{self, Id, Task};
 use crate::base::process::Cancel;
 use crate::base::secret::Secret;
-use crate::base::shape::described;
+use crate::base::shape::{Described, Shape, described};
 use crate::base::text;
 use crate::db::Conn;
 use crate::features::fleet::metrics;
 use crate::features::workloads::logs::{self, Live, Speaker};
 use crate::form::param::{self, Param};
-use crate::http::reply::{Reply, TEXT};
+use crate::http::reply::{Reply, TEXT, TaskStarted};
 use crate::http::request::Method::{Delete, Get, Patch, Post, Put};
-use crate::http::route::{Ctx, LIMIT, OFFSET, Q, Route, route};
+use crate::http::route::{Answer, Ctx, LIMIT, OFFSET, Q, Route, route};
 use crate::series::{Series, Window};
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Rows of a table.
+type Rows = Vec<super::verdict::Row>;
 
 /// Routes of the JSON API.
 pub const ROUTES: &[Route] = &[
@@ -90,6 +96,42 @@ pub const ROUTES: &[Route] = &[
         .refuses(&[404])
         .query(HISTORY)
         .gives::<Stats>(),
+    route(Get, "/api/redis/{name}/stats", may(Read, Services), redis_stats).gives::<RedisStats>(),
+    route(Post, "/api/redis/{name}/clear", may(Deploy, Services), clear)
+        .takes(CLEAR)
+        .gives::<Count>()
+        .answers(Answer::Json(202, TaskStarted::SHAPE))
+        .refuses(&[409, 502, 504]),
+    route(Get, "/api/marzban/instances", may(Read, Services), marzban::list).gives::<marzban::Instances>(),
+    route(Get, "/api/marzban/instances/{name}", may(Read, Services), marzban::show).gives::<marzban::Instance>(),
+    route(
+        Get,
+        "/api/marzban/instances/{name}/users",
+        may(Read, Services),
+        marzban::users,
+    )
+    .query(marzban::USERS)
+    .gives::<marzban::Page>()
+    .asks_others(),
+    route(
+        Patch,
+        "/api/marzban/instances/{name}/users/{user}",
+        may(Deploy, Services),
+        marzban::change,
+    )
+    .takes(marzban::CHANGE)
+    .gives::<kinds::PanelUser>()
+    .asks_others(),
+    route(
+        Post,
+        "/api/marzban/instances/{name}/users/{user}/reset",
+        may(Deploy, Services),
+        marzban::reset,
+    )
+    .takes(&[])
+    .gives::<kinds::PanelUser>()
+    .asks_others(),
+    route(Get, "/api/users/stats", may(Read, Services), marzban::user_stats).gives::<marzban::UserStats>(),
     route(Get, "/api/heartbeat", Right::Public, heartbeat)
         .refuses(&[404])
         .query(CALL)
@@ -137,6 +179,12 @@ const CALL: &[Param] = &[
     param::text("exit", 10, "Exit code of what calls; not 0 is an alert."),
 ];
 
+const CLEAR: &[Param] = &[param::shaped(
+    "confirm",
+    &Shape::Nullable(&Shape::Either(&Shape::Flag, &Shape::Scalar)),
+    "`false`, or nothing: only count. To remove them: their exact number, or the prefix.",
+)];
+
 /// Figures are told for so long after they were seen.
 const FRESH: Ms = 2 * HOUR;
 
@@ -174,7 +222,7 @@ described! {
         tags: &'a [String],
         notes: &'a str,
         /// What its kind needs.
-        config: &'a BTreeMap<String, serde_json::Value>,
+        config: &'a BTreeMap<String, Value>,
         has_password: bool,
         interval_s: i64,
         up_after: i64,
@@ -203,6 +251,8 @@ described! {
         /// Restarts without a person's act.
         restart_count: i64,
         custom_metrics: BTreeMap<String, f64>,
+        /// What its kind tells in tables: slow queries, replicas, ….
+        tables: Tables,
         /// What a person said last: `running`, `stopped`; empty: nothing.
         wanted: &'static str,
         /// What is an alert about it.
@@ -248,6 +298,34 @@ described! {
         by: String,
         /// Its last lines, oldest first.
         lines: Vec<String>,
+    }
+
+    /// A Redis as it was seen last.
+    struct RedisStats<'a> {
+        id: Id<id::Service>,
+        name: &'a str,
+        health: Health,
+        health_message: &'a str,
+        checked_at: Option<String>,
+        latency_ms: Option<f64>,
+        /// Memory, keys, hits, clients, replication, how long ago it was saved.
+        metrics: BTreeMap<String, f64>,
+        /// Its slowest commands: without what they were about.
+        slow_log: Rows,
+        /// How its keys begin, up to the first colon; `capped`: only `looked_at` of them were looked at.
+        key_patterns: Rows,
+        replicas: Rows,
+        /// Keys that begin with this may be removed.
+        clear_prefix: Option<&'a str>,
+    }
+
+    /// Keys that would be removed.
+    struct Count {
+        /// So many.
+        count: usize,
+        /// All keys were looked at; otherwise there may be more, and only the prefix confirms.
+        complete: bool,
+        prefix: String,
     }
 
     struct Stats {
@@ -302,7 +380,7 @@ fn stopped(end: &End) -> Stopped {
 /// What a view borrows.
 struct Shown {
     s: Service,
-    config: BTreeMap<String, serde_json::Value>,
+    config: BTreeMap<String, Value>,
     figures: Figures,
     call_url: Option<String>,
 }
@@ -355,6 +433,7 @@ impl Shown {
             latency_ms: n_or(n.latency_ms),
             restart_count: t.restarts,
             custom_metrics: n.custom.clone(),
+            tables: n.tables.clone(),
             wanted: t.wanted,
             troubles: &t.troubles,
             stopped: t.ended.as_ref().map(stopped),
@@ -451,7 +530,7 @@ fn unit(ctx: &Ctx) -> Result<Reply> {
     let s = service(ctx)?;
     if s.fields.kind.name != "command" {
         let say = "Only services of the kind command have a unit of ours.";
-        return Err(Error::new(Fault::Conflict, "service_no_unit", say));
+        return Err(Error::new(Kind::Conflict, "service_no_unit", say));
     }
     Reply::json(&unit_file(ctx.app, &s)?)
 }
@@ -481,7 +560,7 @@ fn speaker(ctx: &Ctx) -> Result<Speaker> {
     let s = service(ctx)?;
     follow::speaker(&s).ok_or_else(|| {
         let say = format!("Services of the kind {} have no log.", s.fields.kind.name);
-        Error::new(Fault::Conflict, "service_no_log", say)
+        Error::new(Kind::Conflict, "service_no_log", say)
     })
 }
 
@@ -572,6 +651,89 @@ fn told(ctx: &Ctx, s: &Service, metric: &str) -> Result<Reply> {
         to: rfc3339(i64::from(window.to_s()) * SECOND),
         series,
     })
+}
+
+/// The Redis of the request, by its name or number. Error `NotFound`.
+fn redis(ctx: &Ctx) -> Result<Service> {
+    ctx.app.db.read(|conn| named(conn, ctx.arg(0), "redis"))
+}
+
+fn redis_stats(ctx: &Ctx) -> Result<Reply> {
+    let s = redis(ctx)?;
+    let mut n = figures_of(ctx.app, &s)?;
+    let mut table = |name: &str| n.tables.remove(name).unwrap_or_default();
+    let (slow_log, key_patterns, replicas) = (table("slow_log"), table("key_patterns"), table("replicas"));
+    Reply::json(&RedisStats {
+        id: s.id,
+        name: &s.fields.name,
+        health: s.now.health,
+        health_message: &s.now.say,
+        checked_at: s.now.checked_at.map(rfc3339),
+        latency_ms: n.latency_ms,
+        metrics: n.custom,
+        slow_log,
+        key_patterns,
+        replicas,
+        clear_prefix: prefix(&s),
+    })
+}
+
+/// The prefix of keys that may be removed.
+pub fn prefix(s: &Service) -> Option<&str> {
+    Some(kinds::text(&s.fields.config, "clear_prefix")).filter(|prefix| !prefix.is_empty())
+}
+
+fn clear(ctx: &Ctx) -> Result<Reply> {
+    let mut input = ctx.input()?;
+    let confirm = input.shaped("confirm");
+    input.finish(&[])?;
+    let s = redis(ctx)?;
+    match confirm {
+        None | Some(Value::Null | Value::Bool(false)) => {
+            let (counted, prefix) = counted(ctx, &s)?;
+            Reply::json(&Count {
+                count: counted.keys,
+                complete: counted.is_all,
+                prefix,
+            })
+        }
+        Some(Value::String(word)) => Reply::accepted(cleared(ctx, &s, &word)?),
+        Some(other) => Reply::accepted(cleared(ctx, &s, &other.to_string())?),
+    }
+}
+
+/// Counts the keys that would be removed, now; and their prefix. Error: it has none.
+pub fn counted(ctx: &Ctx, s: &Service) -> Result<(kinds::Counted, String)> {
+    let prefix = prefix(s).ok_or_else(|| {
+        let say = format!("{} has no prefix of keys that may be removed.", s.fields.name);
+        Error::new(Kind::Conflict, "clear_no_prefix", say)
+    })?;
+    let (s, prefix) = (s.clone(), prefix.to_string());
+    ctx.outbound(move |app| {
+        let counted = look::asked(app, &s, &Cancel::new(), look::ASK_MAX, |ask| kinds::count(ask, &prefix))?;
+        Ok((counted, prefix))
+    })
+}
+
+/// Enqueues the removal of keys, if that was confirmed: by the prefix, or by the number of keys there are now.
+pub fn cleared(ctx: &Ctx, s: &Service, confirm: &str) -> Result<Id<Task>> {
+    let by = ctx.allowed(Deploy, Services)?;
+    let confirmed = match prefix(s).filter(|prefix| *prefix == confirm) {
+        Some(prefix) => prefix.to_string(),
+        None => {
+            let (counted, prefix) = counted(ctx, s)?;
+            if !counted.is_all || counted.keys.to_string() != confirm {
+                let least = if counted.is_all { "" } else { "at least " };
+                let say = format!(
+                    "{least}{} keys begin with “{prefix}” now. Confirm by their exact number or by the prefix.",
+                    counted.keys
+                );
+                return Err(Error::new(Kind::Conflict, "clear_not_confirmed", say));
+            }
+            prefix
+        }
+    };
+    ctx.app.db.write(|tx| acts::clear(ctx.app, tx, s, &confirmed, by))
 }
 
 /// A call of a heartbeat: whoever knows the token may call. It says nothing but that it was heard.

@@ -83,7 +83,31 @@ pub const COMMANDS: &[Command] = &[
         flags: &[NAME, WAIT, client::URL, client::TOKEN_FILE],
         run: |asked| act(asked, "restart"),
     },
+    Command {
+        name: "marzban-list",
+        help: "List the panels of Marzban and their nodes.",
+        flags: &[client::URL, client::TOKEN_FILE],
+        run: marzban_list,
+    },
+    Command {
+        name: "cache-stats",
+        help: "Print the figures of a Redis, its slow commands and how its keys begin.",
+        flags: &[NAME, client::URL, client::TOKEN_FILE],
+        run: cache_stats,
+    },
+    Command {
+        name: "cache-clear",
+        help: "Count the keys of a Redis below its prefix, or remove them.",
+        flags: &[NAME, CONFIRM, WAIT, client::URL, client::TOKEN_FILE],
+        run: cache_clear,
+    },
 ];
+
+const CONFIRM: Flag = Flag {
+    name: "confirm",
+    value: "COUNT",
+    help: "Remove them: their exact number, or the prefix. Without it they are only counted.",
+};
 
 const WAIT: Flag = Flag {
     name: "no-wait",
@@ -171,6 +195,84 @@ fn shown(asked: &Invocation, all: &[Value], answer: &str) -> Result<u8> {
 fn act(asked: &Invocation, what: &str) -> Result<u8> {
     let name = name(asked)?;
     let answer = asked.ask(Method::Post, &format!("/api/services/{name}/{what}"), b"{}")?;
+    wait(asked, answer)
+}
+
+fn marzban_list(asked: &Invocation) -> Result<u8> {
+    let answer = asked.ask(Method::Get, "/api/marzban/instances", b"")?;
+    if asked.json() {
+        print(&answer);
+        return Ok(0);
+    }
+    let all: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    for panel in all["instances"].as_array().into_iter().flatten() {
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+        let (users, online) = (&panel["users"]["total"], &panel["users"]["online"]);
+        let (name, health) = (word(&panel["name"]), word(&panel["health"]));
+        print(
+            format!(
+                "{name:<24} {health:<10} users {users}, online {online}  {}",
+                word(&panel["health_message"])
+            )
+            .trim_end(),
+        );
+        for node in panel["nodes"].as_array().into_iter().flatten() {
+            let (name, state, xray) = (word(&node["name"]), word(&node["state"]), word(&node["xray_version"]));
+            print(format!("  {name:<22} {state:<10} {xray:<10} {}", word(&node["message"])).trim_end());
+        }
+    }
+    Ok(0)
+}
+
+fn cache_stats(asked: &Invocation) -> Result<u8> {
+    let answer = asked.ask(Method::Get, &format!("/api/redis/{}/stats", name(asked)?), b"")?;
+    if asked.json() {
+        print(&answer);
+        return Ok(0);
+    }
+    let stats: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    print(&format!(
+        "{} {}",
+        text(&stats["health"]),
+        text(&stats["health_message"])
+    ));
+    for (key, value) in stats["metrics"].as_object().into_iter().flatten() {
+        print(&format!("{key:<24} {value}"));
+    }
+    for (table, keys) in [
+        ("key_patterns", ["prefix", "keys", "share_percent"]),
+        ("slow_log", ["command", "took_ms", "at"]),
+        ("replicas", ["address", "state", "behind_bytes"]),
+    ] {
+        for row in stats[table].as_array().into_iter().flatten() {
+            let words: Vec<String> = keys.iter().map(|key| text(&row[*key])).collect();
+            print(&format!("{table:<14} {}", words.join("  ")));
+        }
+    }
+    Ok(0)
+}
+
+fn cache_clear(asked: &Invocation) -> Result<u8> {
+    let path = format!("/api/redis/{}/clear", name(asked)?);
+    let Some(confirm) = asked.flag(CONFIRM.name) else {
+        let answer = asked.ask(Method::Post, &path, b"{}")?;
+        let counted: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+        let (count, prefix) = (&counted["count"], counted["prefix"].as_str().unwrap_or_default());
+        print(&match (asked.json(), counted["complete"] == true) {
+            (true, _) => answer,
+            (_, true) => format!("{count} keys begin with “{prefix}”. To remove them: --confirm {count}"),
+            (_, false) => format!("More than {count} keys begin with “{prefix}”. To remove them: --confirm '{prefix}'"),
+        });
+        return Ok(0);
+    };
+    let body = serde_json::json!({ "confirm": confirm }).to_string();
+    let answer = asked.ask(Method::Post, &path, body.as_bytes())?;
+    wait(asked, answer)
+}
+
+/// Waits for the task that this answer tells of.
+fn wait(asked: &Invocation, answer: String) -> Result<u8> {
     let started: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
     let task = started["task_id"].as_i64().unwrap_or_default();
     if asked.flag("no-wait").is_some() {

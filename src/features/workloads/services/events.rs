@@ -1,5 +1,6 @@
 //! Events of services.
 
+use super::nodes;
 use super::state::{DELETED, DOWN, GAVE_UP, RECOVERED, RESTARTED, STOPPED};
 use crate::access::right::{Read, Services, may};
 use crate::kinds::{About, AlertKind, BuiltinRule, EventKind};
@@ -28,6 +29,18 @@ pub const KINDS: &[EventKind] = &[
         "CRITICAL",
         "{name} does not work however often it is started",
     ),
+    EventKind::alert(
+        nodes::DOWN,
+        may(Read, Services),
+        AlertKind {
+            rule: BuiltinRule::new(72, "WARNING", About::Server),
+            title: "A node of {name} is not connected",
+            resolved_by: &[nodes::UP],
+            part: "node",
+            ..AlertKind::NEW
+        },
+    ),
+    EventKind::streamed(nodes::UP, may(Read, Services)),
     EventKind::news(RESTARTED, may(Read, Services)),
     EventKind::streamed(RECOVERED, may(Read, Services)),
     EventKind::streamed(STOPPED, may(Read, Services)),

@@ -1,9 +1,10 @@
 //! The job that looks at all services of a server at once: its script, and what its lines mean.
 
-use super::kinds::{self, Check, Tmux, Unit};
+use super::kinds::{self, Check, Postgres, QUERIES, Tmux, Unit};
 use super::queries::Service;
 use super::verdict::{End, Health, Look, Process};
 use crate::base::error::{Error, Result};
+use crate::base::secret::Secret;
 use crate::base::shell::shq;
 use crate::base::text;
 use std::collections::HashMap;
@@ -15,8 +16,13 @@ const LOOK: &str = include_str!("../../../provision/scripts/services_look.sh");
 /// Why a unit stopped. Variables: `UNIT`, `HOW`.
 pub const WHY: &str = include_str!("../../../provision/scripts/services_why.sh");
 
-/// The script that looks at these; nothing: none of them is looked at by a job. `folders`: where programs may be.
-pub fn script(services: &[Service], folders: &str) -> Result<Option<String>> {
+/// The script that looks at these; nothing: none of them is looked at by a job. `folders`: where programs may be;
+/// `password` opens that of a service.
+pub fn script(
+    services: &[Service],
+    folders: &str,
+    password: &dyn Fn(&Service) -> Result<Option<Secret>>,
+) -> Result<Option<String>> {
     let mut calls = String::new();
     for user in [false, true] {
         let units: Vec<(i64, String)> = services
@@ -41,6 +47,23 @@ pub fn script(services: &[Service], folders: &str) -> Result<Option<String>> {
             Check::Exec(argv) => {
                 let words: Vec<String> = argv(config).iter().map(|word| shq(word)).collect::<Result<_>>()?;
                 format!("program {id} {} {}", shq(folders)?, words.join(" "))
+            }
+            Check::Postgres(of) => {
+                let Postgres { os_user, conninfo } = of(config);
+                if !calls.contains("QUERIES=") {
+                    let queries = text::base64(QUERIES.as_bytes());
+                    writeln!(calls, "QUERIES=$(echo {queries} | base64 -d)").map_err(Error::internal)?;
+                }
+                let password = password(s)?;
+                // psql reads it from its stdin, as one line: it stands in no argument and no environment there.
+                match shq(password.as_ref().map_or("", |p| p.reveal_text_for("psql's question"))) {
+                    Ok(password) => format!(
+                        "PASSWORD={password}\npostgres {id} {} {}",
+                        shq(&os_user)?,
+                        shq(&conninfo)?
+                    ),
+                    Err(_) => format!("echo postgres {id} {} 0", kinds::BAD_PASSWORD),
+                }
             }
             Check::Port(_) if is_plain_port(s) => {
                 let port = kinds::number(config, "port").unwrap_or_default();
@@ -68,7 +91,7 @@ fn is_plain_port(s: &Service) -> bool {
 /// Is it looked at by the job of its server?
 pub fn is_in_job(s: &Service) -> bool {
     match s.fields.kind.check {
-        Check::Unit(_) | Check::Tmux(_) | Check::Exec(_) => true,
+        Check::Unit(_) | Check::Tmux(_) | Check::Exec(_) | Check::Postgres(_) => true,
         Check::Port(_) => is_plain_port(s),
         Check::Ask(_) | Check::Called => false,
     }
@@ -117,7 +140,7 @@ impl Answers {
                     }
                 }
             }
-            "session" | "nosession" | "port" | "program" | "noprogram" => {
+            "session" | "nosession" | "port" | "program" | "noprogram" | "postgres" => {
                 if let Some(id) = of(0) {
                     let more = rest[1..].iter().map(|text| text.to_string()).collect();
                     self.others.insert(id, (word.into(), more));
@@ -184,6 +207,7 @@ impl Answers {
                 look.latency_ms = Some(number(1) as f64).filter(|_| look.health == Health::Healthy);
                 look
             }
+            "postgres" => kinds::of_postgres(number(0), number(1), &decoded(rest.get(2).map(String::as_str).as_ref())),
             "program" => {
                 let output = decoded(rest.get(2).map(String::as_str).as_ref());
                 let mut look = kinds::of_exec(number(0), &output);
@@ -406,7 +430,7 @@ mod tests {
             service(9, "tcp", r#"{"host":"127.0.0.1","port":6379}"#),
             service(10, "exec", r#"{"argv":["/opt/c/x","a'b"]}"#),
         ];
-        let script = script(&all, "/opt/c").unwrap().unwrap();
+        let script = script(&all, "/opt/c", &|_| Ok(None)).unwrap().unwrap();
         assert!(
             script.contains("units system 3,5,8 'nginx.service' 'bot.service' 'none.service'\n"),
             "{script}"
@@ -456,6 +480,49 @@ mod tests {
         assert_eq!(
             (answers.look(&all[4]).health, answers.look(&all[4]).say),
             (Health::Unhealthy, "CRITICAL - full".into())
+        );
+    }
+
+    #[test]
+    fn databases_are_asked_with_their_passwords_and_a_bad_one_harms_no_other() {
+        let all = [
+            service(3, "postgres", r#"{"database":"shop"}"#),
+            service(
+                4,
+                "postgres",
+                r#"{"database":"shop","host":"10.0.0.2","username":"mon"}"#,
+            ),
+            service(5, "postgres", r#"{"database":"bank"}"#),
+        ];
+        let password = |s: &Service| {
+            Ok(match s.id.get() {
+                4 => Some(Secret::new("it's".to_string())),
+                5 => Some(Secret::new("two\nlines".to_string())),
+                _ => None,
+            })
+        };
+        let script = script(&all, "", &password).unwrap().unwrap();
+        let calls = script.split_once("\nmachine\n").unwrap().1;
+        assert_eq!(calls.matches("QUERIES=$(echo ").count(), 1);
+        let (_, calls) = calls.split_once('\n').unwrap();
+        let with = |text: &str| shq(text).unwrap();
+        let wanted = format!(
+            "PASSWORD=''\npostgres 3 '' {}\nPASSWORD={}\npostgres 4 '' {}\necho postgres 5 65 0\n",
+            with("dbname='shop' connect_timeout='5'"),
+            with("it's"),
+            with("dbname='shop' host='10.0.0.2' user='mon' connect_timeout='5'"),
+        );
+        assert_eq!(calls, wanted);
+        let mut answers = Answers::default();
+        answers.take("postgres 5 65 0");
+        answers.take(&format!(
+            "postgres 4 2 0 {}",
+            text::base64(b"FATAL:  password authentication failed for user")
+        ));
+        assert_eq!(answers.look(&all[2]).code, "postgres_password");
+        assert_eq!(
+            (answers.look(&all[1]).code, answers.look(&all[0]).health),
+            ("postgres_password".into(), Health::Unknown)
         );
     }
 

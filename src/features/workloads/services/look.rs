@@ -26,7 +26,7 @@ pub const SEALED: &[Sealed] = &[
 ];
 
 /// Limit of one question.
-const ASK_MAX: Duration = Duration::from_secs(10);
+pub const ASK_MAX: Duration = Duration::from_secs(10);
 /// Limit of a job without programs; each of these adds [`PROGRAM_MAX`].
 const JOB_MAX: Duration = Duration::from_secs(20);
 /// Limit of one program; the script has the same.
@@ -122,30 +122,76 @@ fn from_here(app: &App, s: &Service) -> Look {
     })
 }
 
+/// Asks a service something of its own kind, within so long. Errors: those of the way there, and of the work.
+pub fn asked<T>(
+    app: &App,
+    s: &Service,
+    cancel: &Cancel,
+    within: Duration,
+    work: impl FnOnce(&Ask) -> Result<T>,
+) -> Result<T> {
+    let connection = s
+        .fields
+        .server
+        .map(|server| ServerConnection::of(app, server))
+        .transpose()?;
+    let way = match &connection {
+        Some(connection) => Way::Through(app, connection, cancel),
+        None => Way::Direct(app.db.read(|conn| settings::policy(conn, s.private))?),
+    };
+    over(app, s, (s.fields.kind, &s.fields.config), way, within, work)
+}
+
 fn ask(app: &App, s: &Service, kind: &Kind, config: &Config, way: Way) -> Result<Look> {
     let (Check::Ask(work) | Check::Port(work)) = kind.check else {
         return Err(Error::internal(format!("{} is not asked", kind.name)));
     };
-    let password = match kind.has_password && kind.name == s.fields.kind.name {
-        true => app.db.read(|conn| secret(app, conn, s.id, "password"))?,
-        false => None,
+    over(app, s, (kind, config), way, ASK_MAX, work)
+}
+
+/// Asks over this way, with what is sealed of it. What it gives to go on with is kept, unless it was changed meanwhile.
+fn over<T>(
+    app: &App,
+    s: &Service,
+    (kind, config): (&Kind, &Config),
+    way: Way,
+    within: Duration,
+    work: impl FnOnce(&Ask) -> Result<T>,
+) -> Result<T> {
+    let is_own = kind.name == s.fields.kind.name;
+    let opened = |column, is_wanted: bool| match is_wanted && is_own {
+        true => app.db.read(|conn| secret(app, conn, s.id, column)),
+        false => Ok(None),
     };
-    work(&Ask {
+    let password = opened("password", kind.has_password)?;
+    let ask = Ask {
         config,
         password: password.as_ref(),
+        token: opened("token", kind.keeps_token)?.into(),
+        renewed: false.into(),
         way,
-        until: clock::mono() + ASK_MAX,
-    })
+        until: clock::mono() + within,
+    };
+    let done = work(&ask);
+    if let Some(token) = ask.token.take().filter(|_| ask.renewed.get()) {
+        let sealed = app.vault.seal(place(s.id, "token"), &token)?;
+        app.db.write(|tx| match queries::get(tx, s.id)? {
+            Some(now) if now.revision == s.revision => queries::set_sealed(tx, s.id, "token", Some(&sealed)),
+            _ => Ok(()),
+        })?;
+    }
+    done
 }
 
 /// Asks for all that a job can tell.
 fn in_job(app: &App, connection: &ServerConnection, services: &[Service], cancel: &Cancel) -> Result<Answers> {
     let folders = app.db.read(|conn| settings::SERVICES_PROGRAMS.text(conn))?;
     let mut answers = Answers::default();
-    let Some(script) = job::script(services, &folders)? else {
+    let password = |s: &Service| app.db.read(|conn| secret(app, conn, s.id, "password"));
+    let Some(script) = job::script(services, &folders, &password)? else {
         return Ok(answers);
     };
-    let is_program = |s: &&Service| matches!(s.fields.kind.check, Check::Exec(_));
+    let is_program = |s: &&Service| matches!(s.fields.kind.check, Check::Exec(_) | Check::Postgres(_));
     let programs = u32::try_from(services.iter().filter(is_program).count()).unwrap_or(u32::MAX);
     let job = Job {
         script: &script,

@@ -3,6 +3,7 @@
 //! it cannot know: whether a thing works, when it is to be started again for that, when to give up, and why it stopped.
 
 mod verdict;
+mod nodes;
 mod kinds;
 mod model;
 mod settings;
@@ -38,7 +39,7 @@ use crate::form::Input;
 use kinds::Check;
 use model::{Stored, Valid};
 use queries::Service;
-use verdict::Health;
+use verdict::{Happened, Health};
 
 pub use api::{Counts, counts};
 pub use follow::speakers;
@@ -70,6 +71,16 @@ const REFERENCES: &[Slot] = &[slot("password")];
 /// One service by its name. Error `NotFound`.
 fn called(conn: &Conn, name: &str) -> Result<Service> {
     queries::by_name(conn, name)?.ok_or_else(|| Error::not_found("service"))
+}
+
+/// One service of this kind by its name, or by its number. Error `NotFound`.
+fn named(conn: &Conn, text: &str, kind: &'static str) -> Result<Service> {
+    let found = match (queries::by_name(conn, text)?, Id::parse(text)) {
+        (None, Some(id)) => queries::get(conn, id)?,
+        (found, _) => found,
+    };
+    let found = found.filter(|s| s.fields.kind.name == kind);
+    found.ok_or_else(|| Error::not_found(kind))
 }
 
 /// Reads a draft, over what is stored if `old` is given. Error: invalid fields.
@@ -170,6 +181,9 @@ fn update(app: &App, tx: &Tx, id: Id<id::Service>, input: Input, by: Allowed<Edi
     let private = by.also(Edit, Controller).is_ok();
     queries::update(tx, id, &valid.fields, private, clock::now())?;
     store_password(app, tx, id, &valid)?;
+    if valid.fields.kind.keeps_token {
+        queries::set_sealed(tx, id, "token", None)?; // it may be for another place
+    }
     if let Some(s) = queries::get(tx, id)?.filter(|s| !s.fields.enabled && old.fields.enabled) {
         switch_off(app, tx, s)?;
     }
@@ -188,10 +202,14 @@ fn switch_off(app: &App, tx: &Tx, mut s: Service) -> Result<()> {
     let now = clock::now();
     if !s.now.troubles.is_empty() {
         let evidence = vec![format!("{} Switched off.", clock::rfc3339(now))];
-        let what = state::Happened {
+        let what = Happened {
             kind: state::STOPPED,
+            part: String::new(),
             evidence,
         };
+        state::say(app, tx, &s, &what)?;
+    }
+    for what in nodes::left(&mut s.now.nodes, now) {
         state::say(app, tx, &s, &what)?;
     }
     s.now = queries::State {
@@ -220,7 +238,7 @@ fn unit_is_there(s: &Service) -> Error {
 
 /// Removes a service; on its server it stays as it is. Error `Conflict`: another one waits for it.
 fn delete(app: &App, tx: &Tx, id: Id<id::Service>, by: Allowed<Edit, Services>) -> Result<()> {
-    let s = queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))?;
+    let mut s = queries::get(tx, id)?.ok_or_else(|| Error::not_found("service"))?;
     let users = queries::all(tx)?
         .into_iter()
         .filter(|other| other.fields.after.contains(&id.get()));
@@ -234,6 +252,9 @@ fn delete(app: &App, tx: &Tx, id: Id<id::Service>, by: Allowed<Edit, Services>) 
     }
     if s.applied > 0 {
         return Err(unit_is_there(&s));
+    }
+    for what in nodes::left(&mut s.now.nodes, clock::now()) {
+        state::say(app, tx, &s, &what)?;
     }
     let before = Snapshot::of(tx, "services", id.get())?;
     queries::remove(tx, id)?;

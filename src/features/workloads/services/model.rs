@@ -138,17 +138,33 @@ const SETTINGS: &[Param] = &[
     param::text(
         "host",
         4_096,
-        "Of `tcp` and `redis`: name or address, as seen from its server.",
+        "Of `tcp`, `redis` and `postgres`: name or address, as seen from its server; of `postgres` nothing is its socket.",
     ),
-    param::maybe_number("port", 1..=65_535, "Of `tcp` and `redis`."),
+    param::maybe_number("port", 1..=65_535, "Of `tcp`, `redis` and `postgres`."),
     param::flag("tls", "Of `tcp` and `redis`: it speaks TLS."),
-    param::text("username", 200, "Of `http` and `redis`: whose password it is."),
+    param::text(
+        "username",
+        200,
+        "Of `http`, `redis`, `postgres` and `marzban`: whose password it is; of `postgres` nothing is the user of the server.",
+    ),
     param::secret(
         "password",
         16_384,
-        "Of `http` and `redis`. Of `command`: variables that only it may read, a line `NAME=value` each.",
+        "Of `http`, `redis`, `postgres` and `marzban`. Of `command`: variables that only it may read, a line `NAME=value` each.",
     )
     .or_reference(),
+    param::text(
+        "clear_prefix",
+        200,
+        "Of `redis`: keys that begin with this may be removed by a person; nothing: none may.",
+    ),
+    param::text("base_url", 2_000, "Of `marzban`: where its panel is.").example("\"https://panel.example:8000\""),
+    param::text("database", 63, "Of `postgres`: the database that is looked at."),
+    param::text(
+        "os_user",
+        64,
+        "Of `postgres`: the user of its server that runs psql; nothing: postgres, with a password the login user.",
+    ),
     param::list(
         "argv",
         40,
@@ -230,6 +246,7 @@ pub const READ_ONLY: &[&str] = &[
     "latency_ms",
     "restart_count",
     "custom_metrics",
+    "tables",
     "wanted",
     "troubles",
     "stopped",

@@ -1,9 +1,11 @@
 //! Pages: all services, one service with its charts and why it stopped, and the form.
 
+mod marzban;
+
 use super::acts;
 use super::api;
 use super::follow;
-use super::kinds::{self, KINDS, PROBES, Place};
+use super::kinds::{self, Column, KINDS, PROBES, Place};
 use super::model::{self, POLICIES};
 use super::observed::SERVICES as KIND;
 use super::queries::{self, Filter, Service};
@@ -39,6 +41,11 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/services/{name}", may(Edit, Services), change),
     route(Post, "/services/{name}/delete", may(Edit, Services), delete),
     route(Post, "/services/{name}/check", may(Run, Services), check),
+    route(Get, "/marzban", may(Read, Services), marzban::list),
+    route(Get, "/marzban/{name}", may(Read, Services), marzban::users).query(USERS),
+    route(Post, "/marzban/{name}", may(Deploy, Services), marzban::change),
+    route(Get, "/services/{name}/clear", may(Deploy, Services), ask_clear).refuses(&[409]),
+    route(Post, "/services/{name}/clear", may(Deploy, Services), clear).refuses(&[409]),
     route(Post, "/services/{name}/start", may(Deploy, Services), |ctx| {
         act(ctx, acts::START)
     }),
@@ -71,33 +78,56 @@ const SHOW: &[Param] = &param::joined::<{ logs::LINES.len() + 2 }>(&[
     ],
 ]);
 
+const USERS: &[Param] = &[
+    param::text("status", 20, "Only in this state."),
+    param::text("search", 100, "Only with this in their names or notes."),
+    param::text("offset", 10, "After so many."),
+];
+
 /// Services on the page: more are found by the search.
 const SHOWN_MAX: i64 = 1_000;
 
 /// Menu entry.
-pub const MENU: &[Entry] = &[Entry {
-    path: "/services",
-    word: "services",
-    icon: "service",
-    keys: "g v",
-    right: may(Read, Services),
-    place: (1, 4),
-    badge: |app| {
-        let counts = app.db.read(api::counts)?;
-        let (state, affected) = match (counts.unhealthy, counts.degraded) {
-            (0, 0) => (menu::State::Up, 0),
-            (0, n) => (menu::State::Degraded, n),
-            (n, _) => (menu::State::Down, n),
-        };
-        Ok(Badge {
-            count: Some(counts.total.unsigned_abs()),
-            state,
-            affected,
-            ..Badge::default()
-        })
+pub const MENU: &[Entry] = &[
+    Entry {
+        path: "/services",
+        word: "services",
+        icon: "service",
+        keys: "g v",
+        right: may(Read, Services),
+        place: (1, 4),
+        badge: |app| {
+            let counts = app.db.read(api::counts)?;
+            let (state, affected) = match (counts.unhealthy, counts.degraded) {
+                (0, 0) => (menu::State::Up, 0),
+                (0, n) => (menu::State::Degraded, n),
+                (n, _) => (menu::State::Down, n),
+            };
+            Ok(Badge {
+                count: Some(counts.total.unsigned_abs()),
+                state,
+                affected,
+                ..Badge::default()
+            })
+        },
+        ..Entry::NEW
     },
-    ..Entry::NEW
-}];
+    Entry {
+        path: "/marzban",
+        word: "marzban",
+        icon: "users",
+        right: may(Read, Services),
+        place: (1, 5),
+        is_shown: |app| {
+            let filter = Filter {
+                kind: "marzban",
+                ..Filter::default()
+            };
+            Ok(app.db.read(|conn| queries::list(conn, &filter))?.1 > 0)
+        },
+        ..Entry::NEW
+    },
+];
 
 /// See [`Source`].
 pub const SEARCH: &[Source] = &[Source {
@@ -222,6 +252,8 @@ fn what(s: &Service) -> String {
             .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
             .unwrap_or_default(),
         "heartbeat" => String::new(),
+        "postgres" => text("database").into(),
+        "marzban" => text("base_url").into(),
         _ => format!("{}:{}", text("host"), kinds::number(config, "port").unwrap_or_default()),
     }
 }
@@ -323,7 +355,11 @@ struct Show {
     wanted: &'static str,
     period: &'static str,
     figures: Shown,
-    custom: Vec<(String, f64)>,
+    /// Name, value, and the unit of its chart.
+    custom: Vec<(String, f64, &'static str)>,
+    tables: Vec<TableView>,
+    /// Keys that begin with this may be removed.
+    clear_prefix: Option<String>,
     ended: Option<Ended>,
     call_url: Option<String>,
     called_at: Option<Ms>,
@@ -333,6 +369,46 @@ struct Show {
     /// Nothing: services of its kind say nothing.
     log: Option<LogView>,
     panels: Map<String, Value>,
+}
+
+/// The unit of a figure's chart, by the end of its name.
+fn unit(name: &str) -> &'static str {
+    match name.rsplit_once('_') {
+        Some((_, "bytes")) => "B",
+        Some((_, "percent")) => "%",
+        _ => "",
+    }
+}
+
+/// A table that the last look brought.
+#[derive(Serialize)]
+struct TableView {
+    name: &'static str,
+    columns: &'static [Column],
+    rows: Vec<Vec<Value>>,
+    /// It is of so many things only, of more.
+    of_only: Option<i64>,
+}
+
+fn tables(s: &Service, figures: &Figures) -> Vec<TableView> {
+    let view = |table: &'static kinds::Table| {
+        let cells = |row: &kinds::Row| {
+            let cell = |column: &Column| row.get(column.name).cloned().unwrap_or_default();
+            table.columns.iter().map(cell).collect()
+        };
+        let found = figures.tables.get(table.name)?;
+        let rows = found.iter().map(cells).collect();
+        let first = found
+            .first()
+            .filter(|row| row.get("capped") == Some(&Value::Bool(true)));
+        Some(TableView {
+            of_only: first.and_then(|row| row.get("looked_at")?.as_i64()),
+            name: table.name,
+            columns: table.columns,
+            rows,
+        })
+    };
+    s.fields.kind.tables.iter().filter_map(view).collect()
 }
 
 #[derive(Serialize)]
@@ -386,7 +462,13 @@ fn show(ctx: &Ctx) -> Result<Reply> {
         after,
         wanted: s.now.wanted,
         period,
-        custom: figures.custom.clone().into_iter().collect(),
+        custom: figures
+            .custom
+            .iter()
+            .map(|(name, value)| (name.clone(), *value, unit(name)))
+            .collect(),
+        tables: tables(&s, &figures),
+        clear_prefix: api::prefix(&s).map(String::from),
         figures: Shown {
             pid: figures.pid,
             uptime_s: figures.uptime_s,
@@ -425,6 +507,46 @@ fn check(ctx: &Ctx) -> Result<Reply> {
     let s = api::service(ctx)?;
     api::looked(ctx, &s)?;
     Ok(Reply::see_other(format!("/services/{}", s.fields.name)))
+}
+
+#[derive(Serialize)]
+struct Clear {
+    name: String,
+    prefix: String,
+    count: usize,
+    /// Are these all? Then their number confirms, otherwise the prefix.
+    complete: bool,
+    /// Why they could not be counted.
+    error: String,
+}
+
+/// Counts the keys that would be removed, and asks.
+fn ask_clear(ctx: &Ctx) -> Result<Reply> {
+    let s = api::service(ctx)?;
+    let mut content = Clear {
+        name: s.fields.name.clone(),
+        prefix: api::prefix(&s).unwrap_or_default().into(),
+        count: 0,
+        complete: false,
+        error: String::new(),
+    };
+    match api::counted(ctx, &s) {
+        Ok((counted, _)) => (content.count, content.complete) = (counted.keys, counted.is_all),
+        Err(e) if matches!(e.kind, Kind::Upstream | Kind::Timeout) => content.error = e.say,
+        Err(e) => return Err(e),
+    }
+    page::show(ctx, "services/clear.html", content)
+}
+
+fn clear(ctx: &Ctx) -> Result<Reply> {
+    let s = api::service(ctx)?;
+    let form = ctx.request.form()?;
+    let confirm = form
+        .iter()
+        .find(|(name, _)| name == "confirm")
+        .map_or("", |(_, value)| value);
+    let task = api::cleared(ctx, &s, confirm)?;
+    Ok(Reply::see_other(format!("/tasks/{task}")))
 }
 
 fn delete(ctx: &Ctx) -> Result<Reply> {

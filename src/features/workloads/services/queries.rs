@@ -2,6 +2,7 @@
 
 use super::kinds;
 use super::model::{Fields, POLICIES};
+use super::nodes::Node;
 use super::verdict::{End, Figures, Health, STATES};
 use crate::availability;
 use crate::base::clock::Ms;
@@ -79,6 +80,8 @@ pub struct State {
     pub called_at: Option<Ms>,
     /// What that call brought.
     pub call: Option<Call>,
+    /// Of a panel: its nodes over time.
+    pub nodes: Vec<Node>,
 }
 
 /// What a call of a heartbeat brought.
@@ -116,6 +119,7 @@ impl State {
             ended: None,
             called_at: None,
             call: None,
+            nodes: Vec::new(),
         }
     }
 
@@ -129,7 +133,7 @@ const COLUMNS: &str = "s.id, s.name, s.kind, s.server_id, coalesce(v.name, ''), 
     s.password IS NOT NULL, s.private, s.interval_s, s.up_after, s.down_after, s.restart_policy, s.max_restarts, s.window_s,
     s.delay_s, s.after, s.revision, s.created_at, s.updated_at,
     t.state, t.health, t.code, t.say, t.since, t.checked_at, t.goods, t.bads, t.wanted, t.life, t.restarts, t.restarts_at,
-    t.next_at, t.healthy_since, t.troubles, t.ended, t.called_at, t.call, s.applied";
+    t.next_at, t.healthy_since, t.troubles, t.ended, t.called_at, t.call, t.nodes, s.applied";
 const FROM: &str =
     "services s JOIN service_states t ON t.service_id = s.id LEFT JOIN main.servers v ON v.id = s.server_id";
 
@@ -163,7 +167,7 @@ fn service(r: &Row) -> rusqlite::Result<Option<Service>> {
         server_name: r.get(4)?,
         has_password: r.get(9)?,
         private: r.get(10)?,
-        applied: r.get(40)?,
+        applied: r.get(41)?,
         revision: r.get(19)?,
         created_at: r.get(20)?,
         updated_at: r.get(21)?,
@@ -186,6 +190,7 @@ fn service(r: &Row) -> rusqlite::Result<Option<Service>> {
             ended: serde_json::from_str(&text(37)?).ok(),
             called_at: r.get(38)?,
             call: serde_json::from_str(&text(39)?).ok(),
+            nodes: serde_json::from_str(&text(40)?).unwrap_or_default(),
         },
     }))
 }
@@ -343,8 +348,8 @@ pub fn put_state(conn: &Conn, id: Id<id::Service>, s: &State) -> Result<()> {
     let call = s.call.as_ref().map(json).transpose()?.unwrap_or_default();
     conn.prepare_cached(
         "INSERT OR REPLACE INTO service_states (service_id, state, health, code, say, since, checked_at, goods, bads, wanted, life,
-           restarts, restarts_at, next_at, healthy_since, troubles, ended, called_at, call)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
+           restarts, restarts_at, next_at, healthy_since, troubles, ended, called_at, call, nodes)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20
          WHERE EXISTS (SELECT 1 FROM services WHERE id = ?1)",
     )?
     .execute(params![
@@ -366,7 +371,8 @@ pub fn put_state(conn: &Conn, id: Id<id::Service>, s: &State) -> Result<()> {
         json(&s.troubles)?,
         ended,
         s.called_at,
-        call
+        call,
+        json(&s.nodes)?
     ])?;
     availability::record(conn, (SERVICES, id.get()), s.health.availability(), s.since, &s.say)
 }

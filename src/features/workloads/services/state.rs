@@ -4,9 +4,10 @@
 //! starts it. What a person has stopped, here or on its server, is left.
 
 use super::acts;
+use super::nodes;
 use super::observed::TARGET;
 use super::queries::{self, Service, State};
-use super::verdict::{End, Health, Look};
+use super::verdict::{End, Happened, Health, Look};
 use crate::app::App;
 use crate::base::clock::{MINUTE, Ms, SECOND, rfc3339};
 use crate::base::error::Result;
@@ -36,15 +37,6 @@ const CALM_AFTER: Ms = 5 * MINUTE;
 const LOOP: i64 = 2;
 /// Lines of evidence.
 const LINES_MAX: usize = 40;
-
-/// Something to be said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happened {
-    /// Event kind.
-    pub kind: &'static str,
-    /// Lines for people.
-    pub evidence: Vec<String>,
-}
 
 /// Are those healthy that must be before it is started? The name of one that is not.
 pub fn waits_for(tx: &Tx, s: &Service) -> Result<Option<String>> {
@@ -199,6 +191,9 @@ fn step(s: &mut Service, look: &Look, waits_for: Option<&str>, now: Ms) -> Vec<H
             out.extend(heal(&f, t, &look, waits_for, now));
         }
     }
+    if let Some(seen) = look.tables.get("nodes") {
+        out.extend(nodes::step(&mut t.nodes, seen, now));
+    }
     if t.has_trouble(GAVE_UP) {
         t.state = "failed";
     }
@@ -260,13 +255,17 @@ fn evidence(kind: &'static str, look: &Look, end: Option<&End>, now: Ms) -> Happ
         let skip = end.lines.len().saturating_sub(LINES_MAX);
         lines.extend(end.lines[skip..].iter().cloned());
     }
-    Happened { kind, evidence: lines }
+    Happened {
+        kind,
+        part: String::new(),
+        evidence: lines,
+    }
 }
 
 /// Says what happened to a service.
 pub fn say(app: &App, tx: &Tx, s: &Service, what: &Happened) -> Result<()> {
     let data = serde_json::json!({
-        "name": s.fields.name, "kind": s.fields.kind.name, "server": s.server_name, "code": s.now.code, "say": s.now.say,
+        "part": what.part, "name": s.fields.name, "kind": s.fields.kind.name, "server": s.server_name, "code": s.now.code, "say": s.now.say,
         "evidence": what.evidence,
     });
     outbox::emit(tx, &app.wakes.events, what.kind, (TARGET.name, s.id.get()), &data)
@@ -285,6 +284,7 @@ pub fn asked(app: &App, tx: &Tx, s: &Service, wanted: &'static str, now: Ms) -> 
         s.now.troubles.clear();
         let what = Happened {
             kind: STOPPED,
+            part: String::new(),
             evidence: vec![format!("{} Stopped by a person.", rfc3339(now))],
         };
         say(app, tx, &s, &what)?;
@@ -309,6 +309,7 @@ mod tests {
             server_name: "h1".into(),
             has_password: false,
             private: false,
+            applied: 0,
             now: State::new(0),
             revision: 1,
             created_at: 0,

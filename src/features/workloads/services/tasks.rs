@@ -1,7 +1,7 @@
-//! What is done to services, as tasks: start, stop, restart by people, recovery by the watch. None is repeated when its
-//! worker is lost: it may have been done.
+//! What is done to services, as tasks: start, stop, restart by people, recovery by the watch. None of these is repeated when
+//! its worker is lost: it may have been done. Removing keys is.
 
-use super::acts::{Act, RECOVER, REMOVE_UNIT, RESTART, START, STOP};
+use super::acts::{Act, CLEAR, Clear, RECOVER, REMOVE_UNIT, RESTART, START, STOP};
 use super::kinds::{self, Check, Tmux, command};
 use super::observed::TARGET;
 use super::queries::{self, Service};
@@ -45,6 +45,10 @@ pub const TASKS: &[Kind] = &[
     kind(RESTART, true, |run| asked(run, acts::Act::Restart, "running")),
     kind(REMOVE_UNIT, false, remove_unit),
     kind(RECOVER, false, recover),
+    Kind {
+        idempotent: true,
+        ..kind(CLEAR, false, clear)
+    },
 ];
 
 fn service(run: &Run) -> Result<Service> {
@@ -93,6 +97,35 @@ fn recover(run: &Run) -> Result<Outcome> {
     let seen = watch::check_now(run.app, &service(run)?, run.cancel)?;
     say(run, &seen);
     done
+}
+
+/// Limit of removing keys.
+const CLEAR_MAX: Duration = Duration::from_secs(14 * 60);
+/// A line of the log for so many keys.
+const CLEAR_LINE: u64 = 10_000;
+
+/// Removes the keys that begin with the prefix that was confirmed.
+fn clear(run: &Run) -> Result<Outcome> {
+    let (s, input) = (service(run)?, run.input::<Clear>()?);
+    if kinds::text(&s.fields.config, "clear_prefix") != input.prefix {
+        let say = "Its prefix was changed after that was confirmed.";
+        return Err(Error::new(Fault::Conflict, "clear_changed", say));
+    }
+    let mut told = 0;
+    let gone = look::asked(run.app, &s, run.cancel, CLEAR_MAX, |ask| {
+        kinds::clear(ask, &input.prefix, run.cancel, &mut |gone| {
+            if gone >= told + CLEAR_LINE {
+                told = gone;
+                run.log.say(&format!("{gone} keys are removed so far."));
+            }
+        })
+    })?;
+    run.log
+        .say(&format!("{gone} keys that began with “{}” are removed.", input.prefix));
+    Ok(Outcome {
+        changed: u32::try_from(gone).unwrap_or(u32::MAX),
+        commit: None,
+    })
 }
 
 fn say(run: &Run, seen: &super::verdict::Look) {

@@ -139,6 +139,22 @@ fn signal_name(signal: i64) -> &'static str {
     }
 }
 
+/// Something to be said about a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// Event kind.
+    pub kind: &'static str,
+    /// Of which part of it; empty: of all of it.
+    pub part: String,
+    /// Lines for people.
+    pub evidence: Vec<String>,
+}
+
+/// A row of a table, by its columns.
+pub type Row = serde_json::Map<String, serde_json::Value>;
+/// Tables that a look brings, by their names.
+pub type Tables = BTreeMap<String, Vec<Row>>;
+
 /// What a look has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
@@ -154,6 +170,8 @@ pub struct Look {
     pub process: Option<Process>,
     /// Figures of its own.
     pub custom: BTreeMap<String, f64>,
+    /// Tables of its own.
+    pub tables: Tables,
 }
 
 impl Look {
@@ -171,6 +189,7 @@ impl Look {
             latency_ms: None,
             process: None,
             custom: BTreeMap::new(),
+            tables: Tables::new(),
         }
     }
 
@@ -185,6 +204,7 @@ impl Look {
             latency_ms: worse.latency_ms.or(better.latency_ms),
             process: worse.process.or(better.process),
             custom: worse.custom.into_iter().chain(better.custom).collect(),
+            tables: worse.tables.into_iter().chain(better.tables).collect(),
             ..worse
         }
     }
@@ -208,6 +228,8 @@ pub struct Figures {
     pub latency_ms: Option<f64>,
     /// Figures of its own.
     pub custom: BTreeMap<String, f64>,
+    /// Tables of its own.
+    pub tables: Tables,
     /// Processor time so far, ns, and when that was, unix ms: the next look compares with it.
     pub cpu_ns: Option<(u64, Ms)>,
     /// Of which start that is.
@@ -237,6 +259,7 @@ impl Figures {
             memory_percent: memory.zip(total).map(|(m, t)| round(m as f64 * 100.0 / t as f64)),
             latency_ms: look.latency_ms,
             custom: look.custom.clone(),
+            tables: look.tables.clone(),
             cpu_ns,
             life: p.map(|p| p.life.clone()).unwrap_or_default(),
         }

@@ -13,6 +13,8 @@ pub const KIND: Kind = Kind {
     place: Place::Server,
     acts: true,
     has_password: true,
+    keeps_token: false,
+    tables: &[],
     fields: &["argv", "user", "directory", "environment", "memory_limit_mb", "probe"],
     required: 1,
     read,

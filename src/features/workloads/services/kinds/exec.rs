@@ -24,6 +24,8 @@ pub const KIND: Kind = Kind {
             .map_or(&[][..], Vec::as_slice);
         words.iter().filter_map(Value::as_str).map(String::from).collect()
     }),
+    keeps_token: false,
+    tables: &[],
 };
 
 /// Most figures of one program.

@@ -24,6 +24,8 @@ pub const KIND: Kind = Kind {
     },
     home: |_| String::new(),
     check: Check::Called,
+    keeps_token: false,
+    tables: &[],
 };
 
 /// Grace where nobody says how long, s.

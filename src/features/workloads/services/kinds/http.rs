@@ -27,6 +27,8 @@ pub const KIND: Kind = Kind {
             .unwrap_or_default()
     },
     check: Check::Ask(ask),
+    keeps_token: false,
+    tables: &[],
 };
 
 /// Longest answer that is read.

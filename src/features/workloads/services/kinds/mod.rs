@@ -4,6 +4,8 @@ pub mod command;
 mod exec;
 mod heartbeat;
 mod http;
+mod marzban;
+mod postgres;
 mod redis;
 mod tcp;
 mod tmux;
@@ -23,9 +25,14 @@ use crate::net::http::Route;
 use crate::net::policy::Policy;
 use crate::ssh::forward::Remote;
 use serde_json::{Map, Value};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+pub use super::verdict::{Row, Tables};
 pub use http::CONDITION;
+pub use marzban::{Change, PANEL_STATES, PanelUser, Wanted, change, users};
+pub use postgres::{BAD_PASSWORD, Postgres, QUERIES};
+pub use redis::{Counted, clear, count};
 pub use tmux::Tmux;
 pub use unit::Unit;
 
@@ -53,6 +60,34 @@ pub struct Kind {
     pub home: fn(&Config) -> String,
     /// How it is looked at.
     pub check: Check,
+    /// Is it signed in to, and what it gives kept for the next look?
+    pub keeps_token: bool,
+    /// Tables that a look may bring, in the order of the page.
+    pub tables: &'static [Table],
+}
+
+/// A table that a look brings.
+#[derive(Debug)]
+pub struct Table {
+    /// As sent, and of the words `services.table.NAME`.
+    pub name: &'static str,
+    /// In the order of the page.
+    pub columns: &'static [Column],
+}
+
+/// A column of a table.
+#[derive(Debug, serde::Serialize)]
+pub struct Column {
+    /// As sent, and of the words `services.column.NAME`.
+    pub name: &'static str,
+    /// How it is written: `text`, `code`, `number`, `bytes`, `ms`, `seconds`, `time`.
+    pub unit: &'static str,
+}
+
+impl Column {
+    const fn of(name: &'static str, unit: &'static str) -> Column {
+        Column { name, unit }
+    }
 }
 
 /// Where a service is.
@@ -75,6 +110,8 @@ pub enum Check {
     Tmux(fn(&Config) -> Tmux),
     /// By a program on its server, in the same job.
     Exec(fn(&Config) -> Vec<String>),
+    /// By psql on its server, in the same job.
+    Postgres(fn(&Config) -> Postgres),
     /// By a connection that asks something.
     Ask(fn(&Ask) -> Result<Look>),
     /// By a mere connection; on its server, without TLS, in the same job.
@@ -87,7 +124,7 @@ pub enum Check {
 pub static UNIT: Kind = unit::KIND;
 
 /// All kinds.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 10] = [
     unit::KIND,
     command::KIND,
     tmux::KIND,
@@ -95,6 +132,8 @@ pub const KINDS: [Kind; 8] = [
     tcp::KIND,
     exec::KIND,
     redis::KIND,
+    postgres::KIND,
+    marzban::KIND,
     heartbeat::KIND,
 ];
 
@@ -120,6 +159,11 @@ pub fn of_exec(rc: i64, output: &str) -> Look {
     exec::outcome(rc, output)
 }
 
+/// What psql's end and output mean.
+pub fn of_postgres(rc: i64, ready: i64, output: &str) -> Look {
+    postgres::outcome(rc, ready, output)
+}
+
 /// What is known of a heartbeat that is due every so often, and was called `ago` ms ago.
 pub fn of_calls(config: &Config, ago: Option<i64>, exit_code: Option<i64>) -> Look {
     heartbeat::read(config, ago, exit_code)
@@ -134,6 +178,10 @@ pub struct Ask<'a> {
     pub config: &'a Config,
     /// Its password.
     pub password: Option<&'a Secret>,
+    /// What it has given whoever signed in, where its kind keeps that.
+    pub token: RefCell<Option<Secret>>,
+    /// Is that a new one?
+    pub renewed: Cell<bool>,
     /// Through its server, or from here.
     pub way: Way<'a>,
     /// The end of all waiting.

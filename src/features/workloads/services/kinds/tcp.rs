@@ -15,6 +15,8 @@ pub const KIND: Kind = Kind {
     read: read_peer,
     home: |_| String::new(),
     check: Check::Port(ask),
+    keeps_token: false,
+    tables: &[],
 };
 
 /// Connects, and shakes hands where it is TLS.

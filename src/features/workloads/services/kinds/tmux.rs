@@ -30,6 +30,8 @@ pub const KIND: Kind = Kind {
         user: text(config, "user").into(),
         command: text(config, "command").into(),
     }),
+    keeps_token: false,
+    tables: &[],
 };
 
 fn read(i: &mut Input, config: &mut Config) {

@@ -26,6 +26,8 @@ pub const KIND: Kind = Kind {
         name: text(config, "unit").into(),
         user: flag(config, "user_unit"),
     }),
+    keeps_token: false,
+    tables: &[],
 };
 
 fn read(i: &mut Input, config: &mut Config) {
