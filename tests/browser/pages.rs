@@ -171,6 +171,8 @@ fn every_page_is_clean_in_all_four_looks() {
     assert_eq!(house.admin().post("/api/groups", &group).is(201)["id"], 3);
     let project = serde_json::json!({ "name": "Shops", "notes": "What customers see." });
     house.admin().post("/api/projects", &project).is(201);
+    let public = json!({ "status.enabled": 1 });
+    house.admin().put("/api/settings", &public).is(200);
     let plugin = serde_json::json!({ "name": "old list", "definition": "json-url",
         "config": { "url": "https://inventory.northwind.example/hosts.json" } });
     house.admin().post("/api/plugins", &plugin).is(201);
@@ -218,8 +220,9 @@ fn every_page_is_clean_in_all_four_looks() {
         "/services/backup",
         "/services/new?kind=http",
         "/availability",
-        "/availability/service/1",
+        "/availability/server/1",
         "/status-page",
+        "/status",
         "/charts",
         "/charts?series=server:1:cpu&series=service:1:up&subject=server:1",
         "/tasks",
