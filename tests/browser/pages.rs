@@ -97,6 +97,13 @@ fn add_services(house: &House) {
     admin.post("/api/services", &bot).is(201);
     let backup = json!({ "name": "backup", "kind": "heartbeat", "period_s": 86_400 });
     admin.post("/api/services", &backup).is(201);
+    for more in [
+        json!({ "name": "worker", "kind": "command", "server_id": 1, "command": ["/usr/bin/python3", "/srv/bot.py"], "enabled": false }),
+        json!({ "name": "panel", "kind": "marzban", "base_url": "https://panel.example:8000", "username": "root",
+            "password": "a panel's password", "enabled": false }),
+    ] {
+        admin.post("/api/services", &more).is(201);
+    }
     house
         .database("lamplighter.db")
         .execute_batch(
@@ -218,6 +225,12 @@ fn every_page_is_clean_in_all_four_looks() {
         "/services/bot",
         "/services/bot/edit",
         "/services/backup",
+        "/services/worker",
+        "/services/worker/edit",
+        "/services/new?kind=command",
+        "/services/new?kind=postgres",
+        "/services/panel",
+        "/marzban",
         "/services/new?kind=http",
         "/availability",
         "/availability/server/1",

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// What it has.
 pub struct State {
     pub password: String,
-    /// Logins so far; only the token of the last one is good.
+    /// Logins so far; the token of each is good until it runs out, as it is signed and not stored there.
     pub logins: usize,
-    /// The good token has run out.
+    /// The tokens of all logins so far run out now.
     pub expired: bool,
+    /// Logins whose tokens have run out.
+    over: usize,
     /// Answers everything with 500 and a text.
     pub broken: bool,
     pub nodes: Value,
@@ -32,6 +34,7 @@ impl Marzban {
             password: password.into(),
             logins: 0,
             expired: false,
+            over: 0,
             broken: false,
             nodes: read("nodes"),
             users: read("users_after")["users"].clone(),
@@ -91,6 +94,9 @@ fn api(state: &mut State, post: &Post) -> Vec<u8> {
             b"Internal Server Error",
         );
     }
+    if std::mem::take(&mut state.expired) {
+        state.over = state.logins;
+    }
     if (method, path) == ("POST", "/api/admin/token") {
         if of(&post.body, "username").is_none() {
             return reply(
@@ -107,15 +113,18 @@ fn api(state: &mut State, post: &Post) -> Vec<u8> {
             );
         }
         state.logins += 1;
-        state.expired = false;
         return reply(
             "200 OK",
             &json!({ "access_token": format!("token-{}-of-the-panel", state.logins), "token_type": "bearer" }),
         );
     }
+    let login = |told: &str| -> Option<usize> {
+        let number = told.strip_prefix("Bearer token-")?.strip_suffix("-of-the-panel")?;
+        number.parse().ok()
+    };
     match post.header("authorization") {
         None => return reply("401 Unauthorized", &json!({ "detail": "Not authenticated" })),
-        Some(told) if state.expired || told != format!("Bearer token-{}-of-the-panel", state.logins) => {
+        Some(told) if login(&told).is_none_or(|n| n <= state.over) => {
             return reply(
                 "401 Unauthorized",
                 &json!({ "detail": "Could not validate credentials" }),

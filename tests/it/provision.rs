@@ -86,6 +86,18 @@ fn all_recipes() -> Vec<Recipe> {
     ]);
     all.extend([acts::Act::Start, acts::Act::Stop].map(|act| acts::service("bot.service", "ops", act).unwrap()));
     all.extend([acts::Act::Start, acts::Act::Stop].map(|act| acts::tmux("bot", "ops", "sleep 9", act).unwrap()));
+    let command = acts::Command {
+        unit: "lamplighter-bot.service",
+        mark: "# ours",
+        text: "# ours\n[Service]\nExecStart=/bin/true",
+        secrets: "TOKEN=\"x\"",
+        program: "/bin/true",
+        owner: "bot",
+        folder: "/srv",
+        act: acts::Act::Start,
+    };
+    all.push(acts::command(&command).unwrap());
+    all.push(acts::command_gone(command.unit, command.mark).unwrap());
     all.extend(["", "security"].map(|apply| acts::updates(apply).unwrap()));
     let file = acts::File {
         path: "/srv/f",

@@ -123,9 +123,10 @@ impl Lab {
                 0
             }
         };
-        // As long as more come in.
+        // As long as more come in. Podman reads the whole file for each of our questions: its rounds take their time.
+        let patience = if is_long() { 36 } else { 8 };
         let (mut before, mut still) = (0, 0);
-        while before < u64::from(count) && still < 8 {
+        while before < u64::from(count) && still < patience {
             std::thread::sleep(std::time::Duration::from_secs(5));
             let now = stored();
             still = if now > before { 0 } else { still + 1 };

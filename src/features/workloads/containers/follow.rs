@@ -93,7 +93,7 @@ pub fn follow(of: &Followed, cancel: &Cancel) -> Result<()> {
         of,
         tty: inspected.tty(),
         position,
-        ration: Ration::new(),
+        ration: Ration::default(),
         held: None,
     };
     match of.live && of.podman && inspected.log_driver() != "journald" {

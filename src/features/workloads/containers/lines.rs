@@ -77,9 +77,9 @@ pub struct Ration {
     left_out: u64,
 }
 
-impl Ration {
+impl Default for Ration {
     /// A full one.
-    pub fn new() -> Ration {
+    fn default() -> Ration {
         Ration {
             lines: RATE.1,
             bytes: BYTES.1,
@@ -87,7 +87,9 @@ impl Ration {
             left_out: 0,
         }
     }
+}
 
+impl Ration {
     /// At the beginning of a batch: what has come in meanwhile.
     pub fn refill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_counted_and_said_once() {
-        let (mut ration, mut out) = (Ration::new(), Vec::new());
+        let (mut ration, mut out) = (Ration::default(), Vec::new());
         let line = || New::note(1, "x");
         for _ in 0..400_007 {
             ration.admit(line(), &mut out);

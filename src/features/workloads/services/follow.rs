@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
                 id: *id,
                 place: Place::parse(&app.journal.mark(subject(*id))).filter(|place| place.at > oldest),
                 screen,
-                ration: Ration::new(),
+                ration: Ration::default(),
             });
         }
         Ok(Reader {

@@ -84,8 +84,9 @@ pub fn step(known: &mut Vec<Node>, seen: &[Row], now: Ms) -> Vec<Happened> {
                 false => format!("It is {state}{said}."),
             };
             out.push(happened(DOWN, node, say, now));
-        } else if node.alert && node.good && (state == "disabled" || now - node.since >= CALM_AFTER) {
+        } else if node.alert && node.good && (state == "disabled" || !flaps && now - node.since >= CALM_AFTER) {
             node.alert = false;
+            node.changes.clear();
             out.push(happened(UP, node, format!("It is {state}."), now));
         }
     }
