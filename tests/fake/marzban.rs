@@ -124,7 +124,7 @@ fn api(state: &mut State, post: &Post) -> Vec<u8> {
     };
     match post.header("authorization") {
         None => return reply("401 Unauthorized", &json!({ "detail": "Not authenticated" })),
-        Some(told) if login(&told).is_none_or(|n| n <= state.over) => {
+        Some(told) if login(told).is_none_or(|n| n <= state.over) => {
             return reply(
                 "401 Unauthorized",
                 &json!({ "detail": "Could not validate credentials" }),
