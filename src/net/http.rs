@@ -16,7 +16,8 @@
 use super::answer::{HEAD_MAX, parse_head};
 use super::dial::{self, Call, Security, Wire};
 use super::stream::{Bytes, Stream};
-use crate::base::clock::{self, Duration};
+use super::x509::Certificate;
+use crate::base::clock::{self, Duration, Ms};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::host::Host;
 use crate::base::parallel::lock;
@@ -107,6 +108,8 @@ pub struct Response {
     pub retry_after: Option<u32>,
     /// Complete, or empty.
     pub body: Vec<u8>,
+    /// Until when the certificate is good that the peer has shown, unix ms; `None`: without TLS.
+    pub certificate_until: Option<Ms>,
     /// Why the body is missing: `too_large`, `cut_short`, `read_timeout`, `reset`, `not_http`. The status is valid all
     /// the same.
     pub fault: Option<Error>,
@@ -184,6 +187,8 @@ fn exchange(
     (wire, (input, output)): (Wire, (usize, usize)),
     seen: &Arc<Seen>,
 ) -> Result<(Response, ureq::Body)> {
+    let shown = wire.shown();
+    let certificate_until = shown.first().and_then(|der| Certificate::parse(der)).map(|c| c.not_after);
     let carrier = Carrier {
         wire,
         buffers: LazyBuffers::new(input, output),
@@ -196,7 +201,10 @@ fn exchange(
         Method::Post | Method::Put | Method::Patch => agent.run(asked),
     };
     let answer = answer.map_err(|e| seen.explain(call, &e))?;
-    let response = read_head(call, answer.status().as_u16(), answer.headers())?;
+    let response = Response {
+        certificate_until,
+        ..read_head(call, answer.status().as_u16(), answer.headers())?
+    };
     Ok((response, answer.into_body()))
 }
 
@@ -341,6 +349,7 @@ fn read_head(call: &Call, status: u16, headers: &HeaderMap) -> Result<Response> 
     let kind = text_of(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default();
     Ok(Response {
+        certificate_until: None,
         status,
         content_type: text::one_line(kind.trim(), 100).to_ascii_lowercase(),
         location: text_of(header::LOCATION).map(|to| text::one_line(&to, 200)),

@@ -48,7 +48,29 @@ pub fn waits_for(tx: &Tx, s: &Service) -> Result<Option<String>> {
             return Ok(Some(other.fields.name));
         }
     }
-    Ok(None)
+    replica(tx, s)
+}
+
+/// Services with a tag that begins so are replicas of one thing.
+const REPLICA: &str = "replica:";
+
+/// Another replica that is being started again and does not work yet: one after the other, so that they are never all away
+/// at once by what we do.
+fn replica(tx: &Tx, s: &Service) -> Result<Option<String>> {
+    let Some(tag) = s.fields.tags.iter().find(|tag| tag.starts_with(REPLICA)) else {
+        return Ok(None);
+    };
+    let is_coming = |other: &Service| {
+        let n = &other.now;
+        other.id != s.id
+            && other.fields.enabled
+            && other.fields.tags.contains(tag)
+            && !n.restarts_at.is_empty()
+            && !matches!(n.health, Health::Healthy | Health::Degraded)
+            && n.wanted != "stopped"
+            && !n.has_trouble(GAVE_UP)
+    };
+    Ok(queries::all(tx)?.into_iter().find(is_coming).map(|other| other.fields.name))
 }
 
 /// Who has looked.

@@ -1,7 +1,7 @@
 //! A page or an API: its status, words in it, and values in its JSON. A number that a condition reads is a figure.
 
 use super::{Ask, Check, Config, Health, Kind, Look, Place, keep, text};
-use crate::base::clock;
+use crate::base::clock::{self, DAY, Ms};
 use crate::base::error::{Error, Result};
 use crate::base::secret::Secret;
 use crate::base::shape::Shape;
@@ -163,7 +163,25 @@ fn ask(ask: &Ask) -> Result<Look> {
     let latency = begun.elapsed().as_secs_f64() * 1_000.0;
     let mut look = judge(ask.config, answer.status, &answer.body, answer.fault.as_ref());
     look.latency_ms = Some((latency * 100.0).round() / 100.0);
-    Ok(look)
+    Ok(match answer.certificate_until {
+        Some(until) => certified(look, until, clock::now()),
+        None => look,
+    })
+}
+
+/// Days of its certificate that are few.
+const DAYS_FEW: i64 = 14;
+
+/// The look, with the days that the certificate is good for: few of them are a trouble before it is one for visitors.
+fn certified(mut look: Look, until: Ms, now: Ms) -> Look {
+    let days = (until - now).div_euclid(DAY);
+    look.custom.insert("tls_days".into(), days as f64);
+    if look.health == Health::Healthy && days < DAYS_FEW {
+        look.health = Health::Degraded;
+        look.code = "tls_ends".into();
+        look.say = format!("It works; its certificate is good for {days} more days.");
+    }
+    look
 }
 
 /// What an answer means.
@@ -220,6 +238,15 @@ mod tests {
         let Value::Object(config) = config else { panic!() };
         let look = judge(&config, status, body.as_bytes(), None);
         (look.health, look.code, look.custom.into_iter().collect())
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_a_trouble_before_it_is_one_for_visitors() {
+        let seen = |days: i64| certified(Look::healthy(), 1_000 + days * DAY + 5, 1_000);
+        assert_eq!((seen(14).health, seen(14).custom["tls_days"]), (Health::Healthy, 14.0));
+        assert_eq!((seen(13).health, &*seen(13).code), (Health::Degraded, "tls_ends"));
+        let bad = certified(Look::of(Health::Unhealthy, "http_status", "502"), 1_000, 1_000);
+        assert_eq!(bad.code, "http_status", "what is worse is said");
     }
 
     #[test]
