@@ -9,10 +9,19 @@ for there in /usr/lib/systemd/systemd-socket-proxyd /lib/systemd/systemd-socket-
 done
 command -v systemd-socket-activate >/dev/null || proxy=''
 [ -n "$proxy" ] || command -v socat >/dev/null || exit 4
-relay='' dir=$(mktemp -d /run/lamplighter-relay.XXXXXXXXXX) || exit 5
-gone() { [ -z "$relay" ] || kill "$relay" 2>/dev/null; rm -rf "$dir"; }
+# Of one that was killed before it could tidy up: nobody lives who made it.
+for left in /run/lamplighter-relay.*; do
+  [ -z "$(find "$left" -maxdepth 0 -mmin +1 2>/dev/null)" ] || kill -0 "$(cat "$left/pid" 2>/dev/null)" 2>/dev/null || rm -rf "$left"
+done
+relay='' dir=''
+gone() {
+  [ -z "$relay" ] || kill "$relay" 2>/dev/null
+  [ -z "$dir" ] || rm -rf "$dir"
+}
 trap gone EXIT
 trap 'exit 143' HUP INT TERM
+dir=$(mktemp -d /run/lamplighter-relay.XXXXXXXXXX) || exit 5
+echo "$$" >"$dir/pid"
 if [ -n "$proxy" ]; then
   systemd-socket-activate -l "$dir/s" "$proxy" --connections-max=2000 "$SOCKET" >/dev/null 2>&1 &
 else
