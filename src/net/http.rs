@@ -188,7 +188,10 @@ fn exchange(
     seen: &Arc<Seen>,
 ) -> Result<(Response, ureq::Body)> {
     let shown = wire.shown();
-    let certificate_until = shown.first().and_then(|der| Certificate::parse(der)).map(|c| c.not_after);
+    let certificate_until = shown
+        .first()
+        .and_then(|der| Certificate::parse(der))
+        .map(|c| c.not_after);
     let carrier = Carrier {
         wire,
         buffers: LazyBuffers::new(input, output),

@@ -530,6 +530,11 @@ fn every_route_that_changes_something_leaves_a_row() {
     story.changes("PATCH /api/marzban/instances/{name}/users/{user}", changed);
     let reset = admin.post(&format!("{user}/reset"), &json!({}));
     story.changes("POST /api/marzban/instances/{name}/users/{user}/reset", reset);
+    let file = json!({ "services": { "bot": { "max_restarts": 3 } } });
+    story.changes(
+        "POST /api/services/import",
+        admin.post("/api/services/import", &json!({ "file": file, "apply": true })),
+    );
     let removed = admin.delete("/api/services/bot");
     story.changes("DELETE /api/services/{name}", removed);
 
@@ -819,7 +824,7 @@ fn every_command_that_changes_something_leaves_a_row() {
 }
 
 /// Commands that change nothing in the databases, or only what the program keeps for itself.
-const COMMANDS_LEAVE_NONE: [&str; 31] = [
+const COMMANDS_LEAVE_NONE: [&str; 32] = [
     "inventory",
     "inventory-import", // as the route that it asks
     "dev",              // `init-db` and `create-admin` in one
@@ -841,6 +846,7 @@ const COMMANDS_LEAVE_NONE: [&str; 31] = [
     "svc-status",
     "svc-health",
     "svc-metrics",
+    "svc-import",
     "svc-start", // as the routes that they ask
     "svc-stop",
     "svc-restart",

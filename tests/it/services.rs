@@ -696,3 +696,75 @@ fn a_rule_on_a_services_figures_is_an_alert_about_that_service() {
     );
     assert_eq!(alert["level"], "ERROR");
 }
+
+#[test]
+fn a_file_of_services_is_read_in_whole_or_not_at_all() {
+    let house = House::new();
+    let admin = house.admin();
+    let shop = json!({ "name": "shop", "kind": "tcp", "host": "127.0.0.1", "port": 80, "enabled": false });
+    admin.post("/api/services", &shop).is(201);
+    let import = |file: &Value, apply: bool| {
+        let told = admin
+            .post("/api/services/import", &json!({ "file": file, "apply": apply }))
+            .is(200);
+        let items = told["items"].as_array().unwrap().iter();
+        let actions: std::collections::BTreeMap<String, String> = items
+            .map(|item| {
+                (
+                    item["path"].as_str().unwrap().into(),
+                    item["action"].as_str().unwrap().into(),
+                )
+            })
+            .collect();
+        (told["applied"] == true, actions)
+    };
+    let file = json!({
+        "services": { "shop": { "interval_s": 20 }, "mail": { "kind": "tcp", "host": "127.0.0.1", "port": 25, "enabled": false } },
+        "monitoring": {
+            "web_dashboard": { "enabled": true, "auth_enabled": true },
+            "alerts": { "telegram_enabled": false, "admin_chat_ids": [] },
+        },
+        "logging": { "level": "debug" },
+    });
+    let wanted = |path: &str| match path {
+        "services.shop" => "update",
+        "services.mail" => "create",
+        "logging.level" => "elsewhere",
+        _ => "same",
+    };
+    let (applied, actions) = import(&file, false);
+    assert!(!applied && actions.len() == 7, "{actions:?}");
+    for (path, action) in &actions {
+        assert_eq!(action, wanted(path), "{path}");
+    }
+    assert_eq!(service(&admin, "shop")["interval_s"], 30, "nothing was done yet");
+    admin.get("/api/services/mail").is(404);
+    assert!(import(&file, true).0);
+    assert_eq!(service(&admin, "shop")["interval_s"], 20);
+    assert_eq!(service(&admin, "mail")["config"]["port"], 25);
+    // One thing that cannot be taken, and nothing is.
+    for bad in [
+        json!({ "services": { "shop": { "interval_s": 40 }, "bot": { "kind": "unit" } } }),
+        json!({ "services": { "shop": { "interval_s": 40 } }, "monitoring": { "web_dashboard": { "port": 8080 } } }),
+        json!({ "services": { "shop": { "interval_s": 40 } }, "monitoring": { "web_dashboard": { "auth_enabled": false } } }),
+        json!({ "services": { "shop": { "interval_s": 40 } }, "anything": 1 }),
+    ] {
+        let (applied, actions) = import(&bad, true);
+        assert!(
+            !applied && actions.values().any(|action| action == "refused"),
+            "{bad}: {actions:?}"
+        );
+        assert_eq!(service(&admin, "shop")["interval_s"], 20, "{bad}");
+    }
+    // The command line says the same.
+    let path = house.folder.file("services.json", file.to_string());
+    let out = run(&[
+        "svc-import",
+        "--file",
+        path.to_str().unwrap(),
+        "--plan",
+        "--data-dir",
+        house.dir(),
+    ]);
+    assert!(said(&out).contains("update     services.shop"), "{}", said(&out));
+}

@@ -7,7 +7,7 @@ use super::model;
 use super::observed::SERVICES;
 use super::queries::{self, Service};
 use super::verdict::{End, Figures, Health, Tables};
-use super::{called, follow, kinds, look, named};
+use super::{called, follow, import, kinds, look, named};
 use crate::access::Right;
 use crate::access::right::{Deploy, Edit, Read, Run, Services, may};
 use crate::app::App;
@@ -41,6 +41,11 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/api/services", may(Edit, Services), create)
         .takes(model::PARAMS)
         .creates::<View>(),
+    route(Post, "/api/services/import", may(Edit, Services), |ctx| {
+        Reply::json(&import::import(ctx.app, ctx.input()?, ctx.allowed(Edit, Services)?)?)
+    })
+    .takes(import::PARAMS)
+    .gives::<import::Imported>(),
     route(Get, "/api/services/{name}", may(Read, Services), show)
         .gives::<View>()
         .live(),

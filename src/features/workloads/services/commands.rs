@@ -1,10 +1,13 @@
 //! `svc`: what the API tells of services, for the command line, and their start and stop.
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::file;
 use crate::base::text::percent_encode;
 use crate::cli::{Command, Flag, Invocation, NAME, client, print, usage};
 use crate::net::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::Path;
 
 /// Exit code where something is degraded.
 const DEGRADED: u8 = 3;
@@ -66,6 +69,30 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "svc-import",
+        help: "Read services.json in: all of it or nothing.",
+        flags: &[
+            Flag {
+                name: "file",
+                value: "FILE",
+                help: "The file (- is standard input).",
+            },
+            Flag {
+                name: "plan",
+                value: "",
+                help: "Only show what would be done.",
+            },
+            Flag {
+                name: "yes",
+                value: "",
+                help: "Do it.",
+            },
+            client::URL,
+            client::TOKEN_FILE,
+        ],
+        run: import,
+    },
+    Command {
         name: "svc-start",
         help: "Start a service, and wait for it.",
         flags: &[NAME, WAIT, client::URL, client::TOKEN_FILE],
@@ -108,6 +135,48 @@ const CONFIRM: Flag = Flag {
     value: "COUNT",
     help: "Remove them: their exact number, or the prefix. Without it they are only counted.",
 };
+
+/// Bytes of a file that is read in.
+const FILE_MAX: u64 = 512 << 10;
+
+fn import(asked: &Invocation) -> Result<u8> {
+    let apply = match (asked.flag("plan"), asked.flag("yes")) {
+        (Some(_), None) => false,
+        (None, Some(_)) => true,
+        _ => return Err(usage("Say --plan to see what would be done, or --yes to do it.")),
+    };
+    let bytes = match asked.flag("file") {
+        None => return Err(usage("Say which file: --file FILE (- is standard input).")),
+        Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin().take(FILE_MAX + 1).read_to_end(&mut bytes)?;
+            bytes
+        }
+        Some(path) => file::read_limited(Path::new(path), FILE_MAX)?,
+    };
+    let read: Value = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::new(Kind::Malformed, "not_json", format!("The file is no JSON: {e}.")))?;
+    let body = json!({ "file": read, "apply": apply }).to_string();
+    let answer = match apply {
+        true => asked.ask(Method::Post, "/api/services/import", body.as_bytes())?,
+        false => asked.ask_without_change("/api/services/import", body.as_bytes())?,
+    };
+    let told: Value = serde_json::from_str(&answer).map_err(Error::internal)?;
+    if asked.json() {
+        print(&answer);
+    } else {
+        for item in told["items"].as_array().into_iter().flatten() {
+            let word = |key: &str| item[key].as_str().unwrap_or_default();
+            print(format!("{:<10} {:<40} {}", word("action"), word("path"), word("say")).trim_end());
+        }
+        print(if told["applied"] == true {
+            "Done."
+        } else {
+            "Nothing is changed."
+        });
+    }
+    Ok(if apply && told["applied"] != true { 1 } else { 0 })
+}
 
 const WAIT: Flag = Flag {
     name: "no-wait",

@@ -18,6 +18,7 @@ mod follow;
 mod watch;
 mod tasks;
 mod events;
+mod import;
 mod api;
 mod pages;
 mod commands;

@@ -70,7 +70,10 @@ fn replica(tx: &Tx, s: &Service) -> Result<Option<String>> {
             && n.wanted != "stopped"
             && !n.has_trouble(GAVE_UP)
     };
-    Ok(queries::all(tx)?.into_iter().find(is_coming).map(|other| other.fields.name))
+    Ok(queries::all(tx)?
+        .into_iter()
+        .find(is_coming)
+        .map(|other| other.fields.name))
 }
 
 /// Who has looked.
@@ -320,7 +323,11 @@ mod tests {
     use super::super::model::Fields;
     use super::super::verdict::Process;
     use super::*;
+    use crate::base::config::Config;
     use crate::base::id::Id;
+    use crate::base::{file, random};
+    use crate::vault;
+    use std::sync::Arc;
 
     fn service(policy: &'static str) -> Service {
         let mut fields = Fields::new(kinds::of("unit").unwrap());
@@ -337,6 +344,43 @@ mod tests {
             created_at: 0,
             updated_at: 0,
         }
+    }
+
+    #[test]
+    fn of_replicas_one_is_started_again_after_the_other() {
+        let dir = std::env::temp_dir().join(random::name());
+        file::private_dir(&dir).unwrap();
+        let key = vault::new_master_key();
+        file::write_new(&dir.join("master.key"), key.reveal_for("a test's key file")).unwrap();
+        let flags = [("DATA_DIR", dir.display().to_string())];
+        let config = Config::load(&flags, None, &Default::default()).unwrap();
+        let app = App::open(config, Arc::default()).unwrap();
+        let add = |name: &str, tag: &str| {
+            let mut fields = Fields::new(kinds::of("unit").unwrap());
+            (fields.name, fields.tags) = (name.into(), vec!["chat".into(), tag.into()]);
+            app.db.write(|tx| {
+                let id = queries::insert(tx, &fields, false, 0)?;
+                Ok(queries::get(tx, id)?.unwrap())
+            })
+        };
+        let (mut one, two) = (add("one", "replica:shop").unwrap(), add("two", "replica:shop").unwrap());
+        let other = add("other", "replica:blog").unwrap();
+        let waits = |s: &Service| app.db.write(|tx| waits_for(tx, s)).unwrap();
+        assert_eq!(waits(&two), None, "nobody is being started");
+        let mut set = |health, troubles: &[&str]| {
+            (one.now.restarts_at, one.now.health) = (vec![5], health);
+            one.now.troubles = troubles.iter().map(|kind| kind.to_string()).collect();
+            app.db.write(|tx| queries::put_state(tx, one.id, &one.now)).unwrap();
+        };
+        set(Health::Unhealthy, &[DOWN]);
+        assert_eq!(waits(&two).as_deref(), Some("one"));
+        assert_eq!(waits(&other), None, "of something else");
+        set(Health::Unhealthy, &[DOWN, GAVE_UP]);
+        assert_eq!(waits(&two), None, "it is given up: nobody waits for ever");
+        set(Health::Healthy, &[]);
+        assert_eq!(waits(&two), None);
+        drop(app);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     fn runs(uptime_s: f64) -> Look {
