@@ -42,6 +42,16 @@ fn full() -> House {
         "ns_policy": "suffix:example.net", "preflight": "warn", "notes": "first",
     });
     admin.post("/api/domains", &domain).is(201);
+    let shop = json!({
+        "name": "shop", "kind": "http", "url": "https://shop.example/", "username": "look", "password": house.canary("its-password-9"),
+        "json": [{ "path": "queue", "op": "<", "value": 5 }], "enabled": false,
+    });
+    admin.post("/api/services", &shop).is(201);
+    let bot = json!({
+        "name": "bot", "kind": "command", "server_id": 1, "command": ["/usr/bin/bot", "run"], "environment": { "TZ": "UTC" },
+        "after": [1], "restart_policy": "always", "enabled": false,
+    });
+    admin.post("/api/services", &bot).is(201);
     house
 }
 
@@ -52,12 +62,23 @@ fn a_fleet_moves_to_another_house_and_a_second_time_changes_nothing() {
     assert!(!document.contains("the-stored-password-7"), "no secret is in it");
     let read: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(read["domains"][0]["servers"], json!(["web-1"]));
+    let services = &read["services"];
+    assert_eq!(
+        (&services[0]["name"], &services[1]["name"]),
+        (&json!("shop"), &json!("bot")),
+        "in the order of their needs"
+    );
+    assert_eq!(
+        (&services[1]["server"], &services[1]["after"]),
+        (&json!("web-1"), &json!(["shop"]))
+    );
+    assert!(!document.contains("its-password-9"), "no secret is in it");
     assert_eq!(old.admin().get("/api/fleet").is(200), read, "the API gives the same");
 
     let (ok, plan, why) = apply(&new, &document, &["--plan"]);
     assert!(ok, "{why}");
     assert!(
-        plan.contains("+      \"domain\": \"münchen.example\",") && plan.contains("Plan: 4 new, 0 changed"),
+        plan.contains("+      \"domain\": \"münchen.example\",") && plan.contains("Plan: 6 new, 0 changed"),
         "{plan}"
     );
     assert_eq!(
@@ -76,7 +97,7 @@ fn a_fleet_moves_to_another_house_and_a_second_time_changes_nothing() {
     assert_eq!(export(&new), document);
     let (_, again, _) = apply(&new, &document, &["--yes"]);
     assert!(
-        again.contains("Applied: 0 new, 0 changed, 4 as they should be"),
+        again.contains("Applied: 0 new, 0 changed, 6 as they should be"),
         "{again}"
     );
 
@@ -95,7 +116,7 @@ fn a_fleet_moves_to_another_house_and_a_second_time_changes_nothing() {
 
     // What the document does not name stays.
     let (_, told, _) = apply(&new, "{\"lamplighter\": 1}", &["--yes"]);
-    assert!(told.contains("4 not in the document (they stay)"), "{told}");
+    assert!(told.contains("6 not in the document (they stay)"), "{told}");
     assert_eq!(export(&new), changed);
 }
 
@@ -137,6 +158,6 @@ fn only_an_administrator_reads_a_document_in() {
     let told = house.admin().post("/api/fleet", &document).is(200);
     assert_eq!(
         (&told["applied"], &told["same"], &told["diff"]),
-        (&json!(false), &json!(4), &json!(""))
+        (&json!(false), &json!(6), &json!(""))
     );
 }

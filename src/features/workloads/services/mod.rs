@@ -19,6 +19,7 @@ mod watch;
 mod tasks;
 mod events;
 mod import;
+mod section;
 mod api;
 mod pages;
 mod commands;
@@ -62,6 +63,7 @@ pub const FEATURE: Feature = Feature {
     kinds: events::KINDS,
     sealed: look::SEALED,
     targets: &[observed::TARGET],
+    sections: &[section::SECTION],
     subjects: &[&SERVICES],
     ..Feature::named("services")
 };
