@@ -6,10 +6,11 @@ use crate::{common, fake};
 use common::*;
 use fake::engine::Engine;
 use fake::proxy;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Runs steps (see `tests/browser/README.md`) and fails with what went wrong.
 fn drive(steps: &str) -> String {
@@ -187,6 +188,22 @@ fn every_page_is_clean_in_all_four_looks() {
     house.admin().put("/api/admin/settings", &banner).is(200);
     add_container(&house);
     add_services(&house);
+    // Pages that change while they are looked at are another story: what is to be found out is known by now.
+    let (admin, mut seen) = (house.admin(), (Value::Null, Instant::now()));
+    eventually("it is calm", || {
+        let alerts = admin.get("/api/alerts?state=firing").is(200)["total"].clone();
+        let services = admin.get("/api/services").is(200);
+        let health = services["services"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| s["health"].clone());
+        let now = json!([alerts, health.collect::<Vec<_>>()]);
+        if now != seen.0 {
+            seen = (now, Instant::now());
+        }
+        (seen.1.elapsed() > Duration::from_secs(4)).then_some(())
+    });
     let pages = [
         "/",
         "/upstreams",
