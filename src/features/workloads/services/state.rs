@@ -96,7 +96,11 @@ pub fn apply(app: &App, tx: &Tx, looks: &[(Service, Look)], by: By, now: Ms) -> 
         if by == By::Watch && queue::open(tx, (TARGET.name, s.id.get()), |_| true)?.is_some() {
             continue;
         }
-        let waits_for = waits_for(tx, &s)?;
+        // Only what does not work is started again, and only that may have to wait.
+        let waits_for = match look.health {
+            Health::Unhealthy => waits_for(tx, &s)?,
+            _ => None,
+        };
         let happened = step(&mut s, look, waits_for.as_deref(), now);
         queries::put_state(tx, s.id, &s.now)?;
         for what in &happened {
